@@ -1,0 +1,86 @@
+"""How much to take. Sizes round down to the venue's grid; below the venue's minimum the size is zero."""
+
+from collections.abc import Sequence
+from decimal import Decimal, localcontext
+
+from pmarb.domain.book import Level, walk
+from pmarb.domain.fees import Fees
+from pmarb.domain.values import EXACT, MIN_ORDER_SHARES, MIN_ORDER_USD, ONE, SHARE_GRID, ZERO, Side, round_down
+
+
+def fixed(
+    *,
+    usd: Decimal,
+    price: Decimal,
+    fees: Fees,
+    min_shares: Decimal = MIN_ORDER_SHARES,
+    min_usd: Decimal = MIN_ORDER_USD,
+) -> Decimal:
+    """Shares that `usd`, fee included, buys at `price`."""
+    if usd <= ZERO or not ZERO < price < ONE:
+        return ZERO
+    shares = round_down(usd / (price + fees.fee(shares=ONE, price=price)), SHARE_GRID)
+    while shares > ZERO and shares * price + fees.reserved(shares=shares, price=price) > usd:
+        shares -= SHARE_GRID  # The fee of the whole, rounded up, can exceed what a share's fee said
+    return tradable(shares=shares, price=price, min_shares=min_shares, min_usd=min_usd)
+
+
+def kelly(
+    levels: Sequence[Level],
+    *,
+    fair: Decimal,
+    fees: Fees,
+    bankroll: Decimal,
+    fraction: Decimal,
+    min_shares: Decimal = MIN_ORDER_SHARES,
+    min_usd: Decimal = MIN_ORDER_USD,
+) -> Decimal:
+    """Shares a fractional Kelly bettor buys from `levels` (asks, best first), depth and fee included.
+
+    The full Kelly spend is scaled by `fraction` and the book walked again with it (quant.md 3.5).
+    """
+    budget = kelly_spend(levels, fair=fair, fees=fees, bankroll=bankroll) * fraction
+    if budget <= ZERO:
+        return ZERO
+    take = walk(levels, side=Side.BUY, fees=fees, budget=budget)
+    if take is None:
+        return ZERO
+    return tradable(shares=take.shares, price=take.vwap, min_shares=min_shares, min_usd=min_usd)
+
+
+def kelly_spend(levels: Sequence[Level], *, fair: Decimal, fees: Fees, bankroll: Decimal) -> Decimal:
+    """Dollars, fee included, that maximise the expected logarithm of wealth; not rounded, at most `bankroll`.
+
+    Level by level, with c the all-in price, R the money left and Q the shares already held, the optimum adds
+    x = ((p - c) R - (1 - p) c Q) / (c (1 - c)) shares, and the first level not taken whole is the last.
+    """
+    spent = held = ZERO
+    with localcontext(EXACT):
+        for price, size in levels:
+            cost = price + fees.fee(shares=ONE, price=price)
+            if cost >= min(fair, ONE) or price <= ZERO:
+                break
+            left = bankroll - spent
+            wanted = ((fair - cost) * left - (ONE - fair) * cost * held) / (cost * (ONE - cost))
+            taken = min(size, wanted)
+            if taken <= ZERO:
+                break
+            spent += taken * cost
+            held += taken
+            if taken < size:
+                break
+        return min(spent, bankroll)
+
+
+def tradable(
+    *,
+    shares: Decimal,
+    price: Decimal,
+    min_shares: Decimal = MIN_ORDER_SHARES,
+    min_usd: Decimal = MIN_ORDER_USD,
+) -> Decimal:
+    """`shares` on the venue's grid, or zero where the venue would refuse so few."""
+    shares = round_down(shares, SHARE_GRID)
+    if shares < min_shares or shares * price < min_usd:
+        return ZERO
+    return shares
