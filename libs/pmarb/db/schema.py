@@ -1,0 +1,175 @@
+"""The tables of the ledger database, for Alembic and for queries off the hot path.
+
+Times are venue nanoseconds UTC (`bigint`); columns that end in `_real` are this machine's clock. Money is `numeric`.
+The database itself refuses an entry whose postings do not sum to zero (migration 0001).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_hash", Text, primary_key=True),
+    Column("opportunity_id", Text, nullable=False),
+    Column("leg", Integer, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("underlying", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("side", Text, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("limit_price", Numeric, nullable=False),
+    Column("shares", Numeric, nullable=False),
+    Column("usd", Numeric, nullable=False),
+    Column("reserved", Numeric, nullable=False),
+    Column("fee_rate", Numeric, nullable=False),
+    Column("fee_exponent", Numeric, nullable=False),
+    Column("fair", Numeric, nullable=False),
+    Column("expiry", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cause", Text, nullable=False, server_default=""),
+    Column("tick_real", BigInteger, nullable=False, server_default="0"),
+    Column("judged_real", BigInteger, nullable=False, server_default="0"),
+    Column("sent_real", BigInteger, nullable=False, server_default="0"),
+    Column("answered_real", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("opportunity_id", "leg", name="one_post_a_leg"),
+    Index("orders_open", "state", postgresql_where=text("state IN ('SUBMITTING','LIVE','DELAYED','UNKNOWN','MATCHED')")),
+)
+
+trades = Table(
+    "trades",
+    metadata,
+    Column("trade_id", Text, primary_key=True),
+    Column("order_hash", Text, ForeignKey("orders.order_hash"), nullable=False, index=True),
+    Column("shares", Numeric, nullable=False),
+    Column("price", Numeric, nullable=False),
+    Column("fee", Numeric, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("ts_event", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint("shares > 0 AND price >= 0 AND price <= 1 AND fee >= 0", name="sane_trade"),
+)
+
+settlements = Table(
+    "settlements",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("market", Text, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("won", Boolean, nullable=False),
+    Column("shares", Numeric, nullable=False),
+    Column("cost", Numeric, nullable=False),
+    Column("fees", Numeric, nullable=False),
+    Column("payout", Numeric, nullable=False),
+    Column("pnl", Numeric, nullable=False),
+    Column("resolved_at", BigInteger, nullable=False),
+    Column("redeemed_at", BigInteger, nullable=False, server_default="0"),
+)
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("entry_id", Text, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), unique=True),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False, index=True),
+    Column("ts_event", BigInteger, nullable=False),
+)
+
+postings = Table(
+    "postings",
+    metadata,
+    Column("entry_id", Text, ForeignKey("entries.entry_id"), primary_key=True),
+    Column("account", Text, primary_key=True),
+    Column("amount", Numeric, nullable=False),
+)
+
+trading_state = Table(
+    "trading_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("clears_at", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_state"),
+    CheckConstraint("state IN ('ACTIVE','REDUCING','HALTED','KILLED')", name="known_state"),
+)
+
+state_log = Table(
+    "state_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("ts_event", BigInteger, nullable=False),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("open_before", JSONB, nullable=False),
+    Column("cancelled", JSONB, nullable=False),
+    Column("open_after", JSONB, nullable=False),
+    Column("unverified", Text, nullable=False, server_default=""),
+    Column("started_real", BigInteger, nullable=False),
+    Column("verified_real", BigInteger, nullable=False, server_default="0"),
+    Column("ts_event", BigInteger, nullable=False),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("opportunity_id", Text, primary_key=True),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("opportunity", JSONB, nullable=False),
+    Column("approval", JSONB, nullable=True),
+    Column("judged_at", BigInteger, nullable=False, index=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("dedupe_key", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("ts_event", BigInteger, nullable=False),
+)

@@ -1,0 +1,320 @@
+"""What the services say to each other. Producers add fields and never rename them; readers ignore what they do not know.
+
+Money, prices and shares are `Decimal`; times are integer nanoseconds UTC of the venue's clock. Every record has two:
+`ts_event`, when it happened, and `ts_init`, when we learnt of it. Fields that end in `_real` are on this machine's
+real clock and serve only to measure latency.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.values import Side
+
+
+class Stream(StrEnum):
+    """The Redis streams; `<stream>.dead` holds what could not be read or was delivered too often."""
+
+    OPPORTUNITIES = "opportunities"
+    APPROVALS = "approvals"
+    REJECTIONS = "rejections"
+    ORDERS = "orders"
+    FILLS = "fills"
+    CONTROL = "control"
+    ALERTS = "alerts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One outcome to take, with the receipt of the book it was seen in.
+
+    `limit` is the worst price accepted, `price` the VWAP of the walk, `shares` what was displayed up to the limit.
+    `fee_rate` and `fee_exponent` are the market's own schedule; `fee` the expected fee for `shares`.
+    """
+
+    market: str
+    token: str
+    outcome: str
+    side: Side
+    limit: Decimal
+    price: Decimal
+    shares: Decimal
+    tick: Decimal
+    fee: Decimal
+    fee_rate: Decimal
+    fee_exponent: Decimal
+    book_hash: str
+    book_ts_event: int
+    book_ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opportunity:
+    """A mispricing whose net edge beat its threshold. `opportunity_id` is the hash of its inputs.
+
+    `gross_edge`, `fee` and `net_edge` are dollars a share at the walked price; `threshold` is what `net_edge` beat,
+    `bound_by` which of the two terms it was. `inputs` holds the numbers behind the fair value, for the receipt.
+    """
+
+    opportunity_id: str
+    strategy: str
+    legs: tuple[Leg, ...]
+    fair: Decimal
+    fair_se: Decimal
+    mid: Decimal
+    gross_edge: Decimal
+    fee: Decimal
+    net_edge: Decimal
+    threshold: Decimal
+    bound_by: str
+    slug: str
+    event: str
+    underlying: str
+    family: str
+    opens_at: int
+    expiry: int
+    expires_at: int
+    spot_ts_init: int
+    reference_ts_init: int
+    ts_event: int
+    ts_init: int
+    inputs: dict[str, str] = field(default_factory=dict)
+    tick_real: int = 0
+    found_real: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovedLeg:
+    """A leg as risk sized it. `usd` is the most the match may cost without its fee, `reserved` with it."""
+
+    leg: Leg
+    shares: Decimal
+    limit: Decimal
+    usd: Decimal
+    reserved: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Risk said yes, for these sizes, until `expires_at`. `bound_by` names the limit that bound the size."""
+
+    opportunity_id: str
+    legs: tuple[ApprovedLeg, ...]
+    reserved: Decimal
+    bound_by: str
+    slug: str
+    event: str
+    underlying: str
+    family: str
+    expiry: int
+    expires_at: int
+    fair: Decimal
+    threshold: Decimal
+    ts_event: int
+    ts_init: int
+    tick_real: int = 0
+    judged_real: int = 0
+
+
+class RejectionReason(StrEnum):
+    """Why risk denied an opportunity. The table in docs/messages.md is generated from this."""
+
+    TRADING_HALTED = "trading_halted"
+    TRADING_KILLED = "trading_killed"
+    REDUCING_ONLY = "reducing_only"
+    EXPIRED = "expired"
+    MALFORMED = "malformed"
+    STALE_BOOK = "stale_book"
+    STALE_SPOT = "stale_spot"
+    STALE_REFERENCE = "stale_reference"
+    CLOCK_SKEW = "clock_skew"
+    PRICE_BAND = "price_band"
+    SPREAD_TOO_WIDE = "spread_too_wide"
+    TOO_EARLY = "too_early"
+    TOO_LATE = "too_late"
+    EDGE_TOO_THIN = "edge_too_thin"
+    BELOW_MINIMUM = "below_minimum"
+    ORDER_CAP = "order_cap"
+    MARKET_CAP = "market_cap"
+    EVENT_CAP = "event_cap"
+    UNDERLYING_CAP = "underlying_cap"
+    TOTAL_CAP = "total_cap"
+    TOO_MANY_POSITIONS = "too_many_positions"
+    TOO_MANY_ORDERS = "too_many_orders"
+    DAILY_LOSS = "daily_loss"
+    DRAWDOWN = "drawdown"
+    FEE_BURN = "fee_burn"
+    LOSS_STREAK = "loss_streak"
+    DUPLICATE = "duplicate"
+    ENTRIES_PER_WINDOW = "entries_per_window"
+    ORDER_RATE = "order_rate"
+    TRADES_PER_DAY = "trades_per_day"
+    INSUFFICIENT_CASH = "insufficient_cash"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Risk denied it: nothing left the building. `detail` is `key=value` pairs a person can check."""
+
+    opportunity_id: str
+    reason: RejectionReason
+    detail: str
+    slug: str
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderUpdate:
+    """What became of an order. A skipped approval has no `order_hash` and the state CANCELLED.
+
+    `rejected` by the venue is not `denied` by risk: the state is REJECTED and `cause` is the venue's text.
+    """
+
+    opportunity_id: str
+    leg: int
+    order_hash: str
+    state: OrderState
+    cause: str
+    slug: str
+    market: str
+    token: str
+    outcome: str
+    side: Side
+    price: Decimal
+    shares: Decimal
+    reserved: Decimal
+    filled: Decimal
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """A trade of ours at its current standing; sent again whenever the standing changes."""
+
+    trade_id: str
+    order_hash: str
+    opportunity_id: str
+    slug: str
+    market: str
+    token: str
+    outcome: str
+    side: Side
+    shares: Decimal
+    price: Decimal
+    fee: Decimal
+    status: FillStatus
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """A position came to its end: `payout` dollars for `shares`; `pnl` is after the fees of its trades."""
+
+    token: str
+    market: str
+    slug: str
+    outcome: str
+    won: bool
+    shares: Decimal
+    cost: Decimal
+    fees: Decimal
+    payout: Decimal
+    pnl: Decimal
+    equity: Decimal
+    ts_event: int
+    ts_init: int
+
+
+class TradingState(StrEnum):
+    """What may be done at all. KILLED is latched; only `pm-arb resume --reason` ends it."""
+
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"
+    HALTED = "HALTED"
+    KILLED = "KILLED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """Stop opening. `clears_at` is the time a day stop ends by itself, 0 for one that needs a person."""
+
+    who: str
+    why: str
+    clears_at: int
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    who: str
+    why: str
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Stop, cancel all, verify zero, latch."""
+
+    who: str
+    why: str
+    ts_event: int
+    ts_init: int
+
+
+class AlertKind(StrEnum):
+    """The seven alerts and the alerter's own trouble."""
+
+    SERVICE_SILENT = "service_silent"
+    TRADING_STOPPED = "trading_stopped"
+    LARGE_LOSS = "large_loss"
+    ORDER_REJECTED = "order_rejected"
+    TRADE = "trade"
+    DAILY_SUMMARY = "daily_summary"
+    OPPORTUNITY_COUNT = "opportunity_count"
+    MISMATCH = "mismatch"
+    DEAD_LETTER = "dead_letter"
+    TEST = "test"
+
+
+class Priority(StrEnum):
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Something a person should know. Alerts of one `dedupe_key` within the quiet time are sent once."""
+
+    kind: AlertKind
+    priority: Priority
+    dedupe_key: str
+    title: str
+    body: str
+    ts_event: int
+    ts_init: int
+
+
+Message = (
+    Opportunity | Approval | Rejection | OrderUpdate | Fill | Settlement | Halt | Resume | Kill | Alert
+)
+
+STREAM_OF: dict[type, Stream] = {
+    Opportunity: Stream.OPPORTUNITIES,
+    Approval: Stream.APPROVALS,
+    Rejection: Stream.REJECTIONS,
+    OrderUpdate: Stream.ORDERS,
+    Fill: Stream.FILLS,
+    Settlement: Stream.FILLS,
+    Halt: Stream.CONTROL,
+    Resume: Stream.CONTROL,
+    Kill: Stream.CONTROL,
+    Alert: Stream.ALERTS,
+}

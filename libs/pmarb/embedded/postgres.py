@@ -1,0 +1,114 @@
+"""The PostgreSQL server: commits are durable, everything else is small."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from pmarb.embedded import places
+from pmarb.embedded.binaries import Binaries
+from pmarb.embedded.errors import EmbeddedError
+from pmarb.embedded.places import Account
+from pmarb.embedded.process import ENVIRONMENT, Server
+
+USER = "pmarb"
+DATABASE = "postgres"
+PARAMETERS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "synchronous_commit": "on",
+    "max_connections": "100",
+    "shared_buffers": "32MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None) -> Server:
+    folder = place / "postgres"
+    if not (folder / "PG_VERSION").exists():
+        _create(place, binaries, owner)
+    parameters = [text for name, value in PARAMETERS.items() for text in ("-c", f"{name}={value}")]
+    return Server(
+        name="postgres",
+        argv=(str(binaries.postgres), "-D", str(folder), "-p", str(port), *parameters),
+        folder=folder,
+        log=place / "postgres.log",
+        port=port,
+        owner=owner,
+        stop_signal=signal.SIGINT,  # "fast": ends the sessions and writes a checkpoint
+        ready=lambda pid: _accepts(folder, pid),
+    )
+
+
+def url(*, port: int, password: str) -> str:
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
+
+
+def _create(place: Path, binaries: Binaries, owner: Account | None) -> None:
+    """Make the cluster beside its place and rename it there: half a cluster is never found."""
+    draft = place / "postgres.new"
+    shutil.rmtree(draft, ignore_errors=True)
+    places.server_folder(place, draft.name, owner)
+    secret = place / "password.postgres"
+    places.write_private(secret, places.password(place), owner)
+    try:
+        _initdb(binaries.initdb, draft, secret, owner)
+    finally:
+        secret.unlink()
+    draft.rename(place / "postgres")
+
+
+def _initdb(initdb: Path, folder: Path, secret: Path, owner: Account | None) -> None:
+    settings = ["--auth=scram-sha-256", "--no-locale", "-E", "UTF8", "--no-sync", "--no-instructions"]
+    done = subprocess.run(  # noqa: S603 - our own binary, our own arguments
+        [initdb, "-D", folder, "-U", USER, f"--pwfile={secret}", *settings],
+        env=ENVIRONMENT,
+        cwd="/",
+        user=owner.uid if owner else None,
+        group=owner.gid if owner else None,
+        extra_groups=[] if owner else None,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise EmbeddedError(f"initdb failed: {done.stderr.strip()[-600:]}")
+
+
+def _accepts(folder: Path, pid: int) -> bool:
+    """Whether this very process says it is ready: the eighth line of its pid file."""
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def leftover(folder: Path) -> int | None:
+    """The process that the pid file names, if it lives; a stale file is removed."""
+    path = folder / "postmaster.pid"
+    if not path.exists():
+        return None
+    pid = int(path.read_text().split("\n", 1)[0])
+    if _serves(pid, folder):
+        return pid
+    path.unlink()
+    return None
+
+
+def _serves(pid: int, folder: Path) -> bool:
+    """Pids are used again: only a process whose command names the folder is ours."""
+    command = subprocess.run(  # noqa: S603
+        ["ps", "-ww", "-o", "args=", "-p", str(pid)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+        env=dict(os.environ),
+    )
+    return str(folder) in command.stdout

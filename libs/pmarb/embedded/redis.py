@@ -1,0 +1,63 @@
+"""The Redis-compatible server: append-only file every second, and never an eviction."""
+
+import signal
+import socket
+from pathlib import Path
+
+from pmarb.embedded import places
+from pmarb.embedded.binaries import Binaries
+from pmarb.embedded.places import Account
+from pmarb.embedded.process import Server
+
+CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+dir "{folder}"
+requirepass {password}
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+daemonize no
+"""
+
+
+def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None) -> Server:
+    folder = places.server_folder(place, "redis", owner)
+    password = places.password(place)
+    configuration = folder / "redis.conf"
+    text = CONFIGURATION.format(port=port, folder=folder, password=password)
+    places.write_private(configuration, text, owner)
+    return Server(
+        name="redis",
+        argv=(str(binaries.redis), str(configuration)),
+        folder=folder,
+        log=place / "redis.log",
+        port=port,
+        owner=owner,
+        stop_signal=signal.SIGTERM,
+        ready=lambda _pid: _answers(port, password),
+    )
+
+
+def url(*, port: int, password: str) -> str:
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def _answers(port: int, password: str) -> bool:
+    """Whether it answers commands; while it loads its file it answers -LOADING."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            return _read(connection, len(b"+OK\r\n+PONG\r\n")) == b"+OK\r\n+PONG\r\n"
+    except OSError:
+        return False
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    answer = b""
+    while len(answer) < size and (piece := connection.recv(64)):
+        answer += piece
+        if answer.startswith(b"-") or b"\r\n-" in answer:
+            break
+    return answer

@@ -1,0 +1,107 @@
+"""Settings that more than one service reads. Every service extends `Settings` with its own in its `settings.py`.
+
+Values come from the environment, or from a file named by `<NAME>_FILE` (Docker secrets). A wrong value stops the
+process with a line that names the variable and what it may be.
+"""
+
+import os
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pmarb.clock import ScaledClock
+
+Venue = Literal["sandbox", "polymarket"]
+Execution = Literal["paper", "live"]
+
+
+class Settings(BaseSettings):
+    """What every service needs to know."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=False)
+
+    venue: Venue = Field(default="sandbox", description="where to trade: the sandbox (no real money) or Polymarket")
+    execution: Execution = Field(default="live", description="paper fills against the book; live signs and posts orders")
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, with AOF on")
+    database_url: SecretStr = Field(
+        default=SecretStr("postgresql://pmarb:pmarb@127.0.0.1:5432/pmarb"), description="PostgreSQL"
+    )
+    sandbox_url: str = Field(default="http://127.0.0.1:8900", description="where the sandbox listens")
+    clock_speed: float = Field(default=1.0, gt=0, le=100, description="how much faster venue time runs (sandbox only)")
+    clock_anchor_ns: int = Field(default=0, ge=0, description="real time at which venue time equals it (sandbox only)")
+    bankroll_usd: Decimal = Field(default=Decimal(300), ge=1, le=100_000, description="capital the limits are computed from")
+    log_format: Literal["console", "json"] = Field(default="console", description="one line an event, as text or JSON")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="least level written")
+    heartbeat_file: Path = Field(default=Path("/tmp/heartbeat"), description="touched every second while the loop turns")
+
+    @field_validator("log_level", "venue", "execution", "log_format", mode="before")
+    @classmethod
+    def _trimmed(cls, value: Any, info: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.strip().upper() if info.field_name == "log_level" else value.strip().lower()
+
+    def clock(self) -> ScaledClock:
+        """Venue time; only the sandbox's may run at another speed than ours."""
+        if self.venue != "sandbox":
+            return ScaledClock()
+        return ScaledClock(speed=self.clock_speed, anchor=self.clock_anchor_ns)
+
+    @property
+    def dsn(self) -> str:
+        """The database address for psycopg: never log it."""
+        return self.database_url.get_secret_value()
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class WrongSettings(SystemExit):
+    """The process cannot start: the message, one line a variable, is for the operator."""
+
+
+def load(cls: type[S]) -> S:
+    """Read the settings.
+
+    Raises:
+        WrongSettings: exit code 2, naming each wrong variable, its value, and what is allowed.
+    """
+    _read_secret_files(cls)
+    try:
+        return cls()
+    except ValidationError as error:
+        for line in explain(error, cls):
+            print(f"error: {line}", file=sys.stderr)
+        raise WrongSettings(2) from None
+
+
+def explain(error: ValidationError, cls: type[BaseSettings]) -> list[str]:
+    """One line for each wrong variable."""
+    return [_line(item, cls) for item in error.errors()]
+
+
+def _line(item: ErrorDetails, cls: type[BaseSettings]) -> str:
+    field = str(item["loc"][0]) if item["loc"] else ""
+    info = cls.model_fields.get(field)
+    about = f" ({info.description})" if info and info.description else ""
+    secret = info is not None and "Secret" in str(info.annotation)
+    value = "" if secret or item["type"] == "missing" else f" was {item['input']!r};"
+    return f"{field.upper() or 'settings'}{value} {item['msg'][:1].lower()}{item['msg'][1:]}{about}"
+
+
+def _read_secret_files(cls: type[BaseSettings]) -> None:
+    for field in cls.model_fields:
+        name = field.upper()
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            continue
+        try:
+            os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            print(f"error: {name}_FILE was {path!r}; {error.strerror}", file=sys.stderr)
+            raise WrongSettings(2) from None

@@ -1,0 +1,162 @@
+"""The venue as the executor sees it: one interface, implemented by `trading` (the official SDK) and `paper`.
+
+An answer is one of the three types of `PostResult`; there is no fourth, and no exception means "not placed".
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from pmarb.domain.orders import OrderState, OrderType, Trade
+from pmarb.domain.values import Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An order to be signed. A BUY spends up to `usd` at up to `limit`; `shares` is what that buys at the limit."""
+
+    market: str
+    token: str
+    side: Side
+    order_type: OrderType
+    limit: Decimal
+    usd: Decimal
+    shares: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signed order. `order_hash` is its EIP-712 hash, the venue's id; `payload` belongs to the implementation."""
+
+    order_hash: str
+    intent: Intent
+    payload: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostAccepted:
+    """The venue took it: `state` is LIVE, DELAYED or MATCHED; amounts as the reply gives them, 0 if it does not."""
+
+    state: OrderState
+    shares: Decimal
+    usd: Decimal
+    trade_ids: tuple[str, ...]
+    sent_real: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostRefused:
+    """The venue proved it did not take it. `reason` is its own text."""
+
+    reason: str
+    sent_real: int
+    retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostIndeterminate:
+    """Time-out, reset, 5xx, odd body: placed or not, nobody told us."""
+
+    detail: str
+    sent_real: int
+
+
+PostResult = PostAccepted | PostRefused | PostIndeterminate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOrder:
+    """An open order as the venue lists it."""
+
+    order_hash: str
+    market: str
+    token: str
+    side: Side
+    price: Decimal
+    shares: Decimal
+    matched: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueTrade:
+    """A trade of this wallet as the venue reports it, with its taker order."""
+
+    order_hash: str
+    market: str
+    token: str
+    outcome: str
+    side: Side
+    trade: Trade
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenuePosition:
+    """Shares of one outcome in the wallet; `redeemable` once the market has resolved."""
+
+    market: str
+    token: str
+    outcome: str
+    shares: Decimal
+    redeemable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """How a market ended: what a share of each token pays. Empty `payouts`: not resolved yet."""
+
+    market: str
+    payouts: dict[str, Decimal]
+    closed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redemption:
+    """Shares of `token` that the venue has paid out."""
+
+    market: str
+    token: str
+    shares: Decimal
+    usd: Decimal
+    ts_event: int
+
+
+class VenueUnavailable(ConnectionError):
+    """A read failed: the venue is away or limits us. Nothing was learnt; ask again later."""
+
+
+class TradingVenue(Protocol):
+    """A wallet at the venue. Reads raise VenueUnavailable; `post` never raises for what the venue does."""
+
+    async def prepare(self, tokens: Sequence[str]) -> None:
+        """Fetch what signing for these tokens needs (tick, neg-risk) so that the hot path asks nothing."""
+
+    async def sign(self, intent: Intent) -> Signed:
+        """Sign without sending.
+
+        Raises:
+            ValueError: the intent cannot be expressed (off tick, too small).
+        """
+
+    async def post(self, signed: Signed) -> PostResult:
+        """Send it once. Never resent by itself."""
+
+    async def cancel_all(self) -> dict[str, str]:
+        """Cancel every open order of this wallet; hash -> reason for those that were not cancelled."""
+
+    async def open_orders(self) -> Sequence[VenueOrder]: ...
+
+    async def trades(self, *, since_ns: int) -> Sequence[VenueTrade]:
+        """Trades of this wallet that matched since then, at their present standing."""
+
+    async def positions(self) -> Sequence[VenuePosition]:
+        """Shares held. A zero is a hint, never proof of flat (field.md 3.1)."""
+
+    async def cash(self) -> Decimal:
+        """Free and reserved pUSD in the wallet, from the chain's view (orders do not lower it)."""
+
+    async def resolutions(self, markets: Sequence[str]) -> Sequence[Resolution]: ...
+
+    async def redemptions(self, *, since_ns: int) -> Sequence[Redemption]: ...
+
+    async def close(self) -> None: ...
