@@ -38,7 +38,7 @@ def configure(*, service: str, level: str = "INFO", fmt: LogFormat = "console") 
 
 def get(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of a module."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(module=name)
     return logger
 
 

@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=False)
 
     venue: Venue = Field(default="sandbox", description="where to trade: the sandbox (no real money) or Polymarket")
-    execution: Execution = Field(default="live", description="paper fills against the book; live signs and posts orders")
+    execution: Execution = Field(
+        default="live", description="paper fills against the book; live signs and posts orders"
+    )
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis or Valkey, with AOF on")
     database_url: SecretStr = Field(
         default=SecretStr("postgresql://pmarb:pmarb@127.0.0.1:5432/pmarb"), description="PostgreSQL"
@@ -34,10 +36,15 @@ class Settings(BaseSettings):
     sandbox_url: str = Field(default="http://127.0.0.1:8900", description="where the sandbox listens")
     clock_speed: float = Field(default=1.0, gt=0, le=100, description="how much faster venue time runs (sandbox only)")
     clock_anchor_ns: int = Field(default=0, ge=0, description="real time at which venue time equals it (sandbox only)")
-    bankroll_usd: Decimal = Field(default=Decimal(300), ge=1, le=100_000, description="capital the limits are computed from")
+    bankroll_usd: Decimal = Field(
+        default=Decimal(300), ge=1, le=100_000, description="capital the limits are computed from"
+    )
     log_format: Literal["console", "json"] = Field(default="console", description="one line an event, as text or JSON")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="least level written")
-    heartbeat_file: Path = Field(default=Path("/tmp/heartbeat"), description="touched every second while the loop turns")
+    heartbeat_file: Path = Field(
+        default=Path("/tmp/heartbeat"),  # noqa: S108 - a container's own
+        description="touched every second while the loop turns",
+    )
 
     @field_validator("log_level", "venue", "execution", "log_format", mode="before")
     @classmethod
@@ -76,7 +83,7 @@ def load(cls: type[S]) -> S:
         return cls()
     except ValidationError as error:
         for line in explain(error, cls):
-            print(f"error: {line}", file=sys.stderr)
+            sys.stderr.write(f"error: {line}\n")
         raise WrongSettings(2) from None
 
 
@@ -103,5 +110,5 @@ def _read_secret_files(cls: type[BaseSettings]) -> None:
         try:
             os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
-            print(f"error: {name}_FILE was {path!r}; {error.strerror}", file=sys.stderr)
+            sys.stderr.write(f"error: {name}_FILE was {path!r}; {error.strerror}\n")
             raise WrongSettings(2) from None

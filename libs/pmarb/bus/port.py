@@ -1,8 +1,8 @@
 """The message bus as services see it. Two implementations pass one contract suite: `streams` (Redis) and `memory`.
 
 Delivery is at least once. A consumer reads its own unacknowledged entries first, then those that a dead member of
-its group left behind, then new ones. What cannot be decoded, or was delivered more than `Policy.max_deliveries` times, is
-moved to `<stream>.dead` and acknowledged in one step, and `on_dead` hears of it.
+its group left behind, then new ones. What cannot be decoded, or was delivered more than `Policy.max_deliveries`
+times, is moved to `<stream>.dead` and acknowledged in one step, and `on_dead` hears of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -106,5 +106,8 @@ class Bus(Publisher, Protocol):
 
     async def members(self, service: str) -> list[str]:
         """Who of `service` is alive, sorted."""
+
+    async def ping(self) -> None:
+        """Raises BusUnavailable while the server is away."""
 
     async def close(self) -> None: ...

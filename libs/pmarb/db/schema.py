@@ -57,7 +57,9 @@ orders = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("opportunity_id", "leg", name="one_post_a_leg"),
-    Index("orders_open", "state", postgresql_where=text("state IN ('SUBMITTING','LIVE','DELAYED','UNKNOWN','MATCHED')")),
+    Index(
+        "orders_open", "state", postgresql_where=text("state IN ('SUBMITTING','LIVE','DELAYED','UNKNOWN','MATCHED')")
+    ),
 )
 
 trades = Table(

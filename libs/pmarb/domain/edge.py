@@ -24,9 +24,7 @@ def max_buy_price(*, fair: Decimal, min_edge: Decimal, fees: Fees, tick: Decimal
 
     Rounds down: a price between two ticks becomes the cheaper one.
     """
-    found = _last_that_holds(
-        tick, lambda price: net_edge(side=Side.BUY, fair=fair, price=price, fees=fees) >= min_edge
-    )
+    found = _last_that_holds(tick, lambda price: net_edge(side=Side.BUY, fair=fair, price=price, fees=fees) >= min_edge)
     return None if found == 0 else found * tick
 
 

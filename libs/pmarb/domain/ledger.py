@@ -91,7 +91,7 @@ def release(*, order_hash: str, amount: Decimal, ts_event: int) -> Entry:
 
 
 def matched(trade: Trade, *, paid_from: Account, ts_event: int) -> Entry:
-    """A BUY matched: cost and fee leave `paid_from`, `reserved` while the order is open and `cash` once it was released."""
+    """A BUY matched: cost and fee leave `paid_from`, `reserved` while the order is open and `cash` afterwards."""
     return _entry(
         EntryKind.MATCH,
         trade.trade_id,

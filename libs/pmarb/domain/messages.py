@@ -1,4 +1,4 @@
-"""What the services say to each other. Producers add fields and never rename them; readers ignore what they do not know.
+"""What the services say to each other. Producers add fields and never rename them; readers ignore the unknown.
 
 Money, prices and shares are `Decimal`; times are integer nanoseconds UTC of the venue's clock. Every record has two:
 `ts_event`, when it happened, and `ts_init`, when we learnt of it. Fields that end in `_real` are on this machine's
@@ -302,9 +302,7 @@ class Alert:
     ts_init: int
 
 
-Message = (
-    Opportunity | Approval | Rejection | OrderUpdate | Fill | Settlement | Halt | Resume | Kill | Alert
-)
+Message = Opportunity | Approval | Rejection | OrderUpdate | Fill | Settlement | Halt | Resume | Kill | Alert
 
 STREAM_OF: dict[type, Stream] = {
     Opportunity: Stream.OPPORTUNITIES,

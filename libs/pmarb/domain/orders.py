@@ -51,9 +51,7 @@ class OrderState(StrEnum):
         return self in (OrderState.SUBMITTING, OrderState.LIVE, OrderState.DELAYED, OrderState.UNKNOWN)
 
 
-_OPEN = frozenset(
-    (OrderState.SUBMITTING, OrderState.LIVE, OrderState.DELAYED, OrderState.UNKNOWN, OrderState.MATCHED)
-)
+_OPEN = frozenset((OrderState.SUBMITTING, OrderState.LIVE, OrderState.DELAYED, OrderState.UNKNOWN, OrderState.MATCHED))
 
 
 class FillStatus(StrEnum):

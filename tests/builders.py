@@ -1,0 +1,107 @@
+"""Messages with every field filled in, so that a test names only what it is about."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from pmarb.domain.messages import Approval, ApprovedLeg, Leg, Opportunity, Settlement
+from pmarb.domain.values import NANOS, Side
+
+NOW = 1_790_000_000 * NANOS
+"""A venue time: the start of a five-minute window."""
+
+
+def a_leg(**changes: Any) -> Leg:
+    leg = Leg(
+        market="0xmarket",
+        token="1001",
+        outcome="Up",
+        side=Side.BUY,
+        limit=Decimal("0.50"),
+        price=Decimal("0.50"),
+        shares=Decimal(40),
+        tick=Decimal("0.01"),
+        fee=Decimal("0.70"),
+        fee_rate=Decimal("0.07"),
+        fee_exponent=Decimal(1),
+        book_hash="book",
+        book_ts_event=NOW + 100 * NANOS,
+        book_ts_init=NOW + 100 * NANOS,
+    )
+    return replace(leg, **changes)
+
+
+def an_opportunity(**changes: Any) -> Opportunity:
+    opportunity = Opportunity(
+        opportunity_id="opp-1",
+        strategy="updown_twap",
+        legs=(a_leg(),),
+        fair=Decimal("0.62"),
+        fair_se=Decimal("0.03"),
+        mid=Decimal("0.495"),
+        gross_edge=Decimal("0.12"),
+        fee=Decimal("0.0175"),
+        net_edge=Decimal("0.1025"),
+        threshold=Decimal("0.06"),
+        bound_by="k_se",
+        slug="btc-updown-5m-1790000000",
+        event="btc-updown-5m-1790000000",
+        underlying="btc",
+        family="5m",
+        opens_at=NOW,
+        expiry=NOW + 300 * NANOS,
+        expires_at=NOW + 103 * NANOS,
+        spot_ts_init=NOW + 100 * NANOS,
+        reference_ts_init=NOW + 99 * NANOS,
+        ts_event=NOW + 100 * NANOS,
+        ts_init=NOW + 100 * NANOS,
+    )
+    return replace(opportunity, **changes)
+
+
+def an_approval(**changes: Any) -> Approval:
+    leg = a_leg()
+    approval = Approval(
+        opportunity_id="opp-1",
+        legs=(
+            ApprovedLeg(
+                leg=leg,
+                shares=Decimal(6),
+                limit=leg.limit,
+                usd=Decimal("3.00"),
+                reserved=Decimal("3.105"),
+            ),
+        ),
+        reserved=Decimal("3.105"),
+        bound_by="order_usd",
+        slug="btc-updown-5m-1790000000",
+        event="btc-updown-5m-1790000000",
+        underlying="btc",
+        family="5m",
+        expiry=NOW + 300 * NANOS,
+        expires_at=NOW + 103 * NANOS,
+        fair=Decimal("0.62"),
+        threshold=Decimal("0.06"),
+        ts_event=NOW + 100 * NANOS,
+        ts_init=NOW + 100 * NANOS,
+    )
+    return replace(approval, **changes)
+
+
+def a_settlement(**changes: Any) -> Settlement:
+    settlement = Settlement(
+        token="1001",
+        market="0xmarket",
+        slug="btc-updown-5m-1790000000",
+        outcome="Up",
+        won=True,
+        shares=Decimal(6),
+        cost=Decimal("3.00"),
+        fees=Decimal("0.105"),
+        payout=Decimal(6),
+        pnl=Decimal("2.895"),
+        equity=Decimal("302.895"),
+        ts_event=NOW + 354 * NANOS,
+        ts_init=NOW + 354 * NANOS,
+    )
+    return replace(settlement, **changes)

@@ -1,0 +1,85 @@
+"""Fixtures that more than one folder needs: the real servers, a fresh bus, a fresh database, a running sandbox."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from pmarb.bus.streams import RedisBus
+from pmarb.db.migrate import upgrade
+from pmarb.embedded import Endpoints, ephemeral
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Endpoints]:
+    """A real Redis-compatible and a real PostgreSQL server for this test process."""
+    with ephemeral() as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(scope="session")
+def _template(servers: Endpoints) -> str:
+    """A migrated database that others are copied from."""
+    _run_sql(servers.database_url, f"CREATE DATABASE {TEMPLATE}")
+    upgrade(_database(servers.database_url, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def redis_url(servers: Endpoints) -> str:
+    """An empty Redis."""
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.flushall()
+    return servers.redis_url
+
+
+@pytest.fixture
+def database_url(servers: Endpoints, _template: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    name = f"t{uuid.uuid4().hex}"
+    _run_sql(servers.database_url, f"CREATE DATABASE {name} TEMPLATE {_template}")
+    yield _database(servers.database_url, name)
+    _run_sql(servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def redis_bus(redis_url: str) -> AsyncIterator[RedisBus]:
+    bus = RedisBus(redis_url)
+    yield bus
+    await bus.close()
+
+
+@contextlib.contextmanager
+def running_sandbox(*options: str) -> Iterator[dict[str, Any]]:
+    """A sandbox process of our own on a free loopback port; what it printed when it was ready."""
+    command = [sys.executable, "-m", "services.sandbox", "--host", "127.0.0.1", "--port", "0", "--json", *options]
+    env = os.environ | {"PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def _database(url: str, name: str) -> str:
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}{'?' + query if query else ''}"
+
+
+def _run_sql(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
