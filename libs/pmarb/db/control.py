@@ -1,0 +1,39 @@
+"""The trading state, which a person may change: the row in Postgres is the truth, messages only spread it.
+
+Synchronous, for the console and the command line.
+"""
+
+from typing import LiteralString
+
+import psycopg
+
+from pmarb.domain.messages import TradingState
+
+_CHANGE: LiteralString = """
+    WITH changed AS (
+        UPDATE trading_state SET state = %(state)s, who = %(who)s, why = %(why)s, since = %(now)s, clears_at = 0
+        WHERE id = 1 AND NOT (state = 'KILLED' AND %(state)s = 'HALTED') RETURNING state)
+    INSERT INTO state_log (state, who, why, ts_event)
+    SELECT state, %(who)s, %(why)s, %(now)s FROM changed RETURNING state
+"""
+
+
+def halt(dsn: str, *, who: str, why: str, now: int) -> bool:
+    """Stop opening until a person resumes. False when trading is KILLED already, which says more."""
+    return _change(dsn, TradingState.HALTED, who=who, why=why, now=now)
+
+
+def kill(dsn: str, *, who: str, why: str, now: int) -> None:
+    """Latch KILLED: no restart ends it."""
+    _change(dsn, TradingState.KILLED, who=who, why=why, now=now)
+
+
+def resume(dsn: str, *, who: str, why: str, now: int) -> None:
+    """Arm again, also after a kill."""
+    _change(dsn, TradingState.ACTIVE, who=who, why=why, now=now)
+
+
+def _change(dsn: str, state: TradingState, *, who: str, why: str, now: int) -> bool:
+    values = {"state": str(state), "who": who, "why": why, "now": now}
+    with psycopg.connect(dsn, connect_timeout=3) as connection:
+        return connection.execute(_CHANGE, values).fetchone() is not None
