@@ -279,6 +279,7 @@ class AlertKind(StrEnum):
     OPPORTUNITY_COUNT = "opportunity_count"
     MISMATCH = "mismatch"
     DEAD_LETTER = "dead_letter"
+    CHANNEL_FAILED = "channel_failed"
     TEST = "test"
 
 
