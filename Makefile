@@ -53,7 +53,7 @@ bench: $(STAMP) ## what is measured, against a baseline of the same run [ARGS]
 	@$(BIN)/python -m bench $(ARGS)
 
 compose-test: $(STAMP) ## docker compose for real, where an engine answers
-	@$(BIN)/python tests/compose/run.py $(ARGS)
+	@$(BIN)/python -m tests.compose.run $(ARGS)
 
 fmt: $(STAMP) ## format and fix what can be fixed
 	@$(BIN)/ruff format .
