@@ -84,3 +84,14 @@ def tradable(
     if shares < min_shares or shares * price < min_usd:
         return ZERO
     return shares
+
+
+def reserve_for_spend(*, usd: Decimal, limit: Decimal, tick: Decimal, fees: Fees) -> Decimal:
+    """All that a BUY of `usd` at up to `limit` may cost, fee included, rounded up.
+
+    A marketable BUY is signed in dollars: at a better price it buys more shares, and the fee for the same dollars
+    rises as the price falls. So the dearer of the two ends, the limit and the lowest tick, is set aside.
+    """
+    with localcontext(EXACT):
+        dearest = max(fees.reserved(shares=usd / price, price=price) for price in (limit, tick))
+    return usd + dearest

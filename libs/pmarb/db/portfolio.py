@@ -1,0 +1,203 @@
+"""What risk needs to know after a restart, read from the ledger: losses and limits are never kept in memory only."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from pmarb.domain.messages import Fill, OrderUpdate, Settlement, TradingState
+from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.values import ZERO, Side
+
+Connection = AsyncConnection[TupleRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOrder:
+    """An order with what risk must know of its market."""
+
+    update: OrderUpdate
+    event: str
+    underlying: str
+    expiry: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredState:
+    state: TradingState
+    who: str
+    why: str
+    since: int
+    clears_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The ledger's view at one moment: capital put in, orders since `since`, their trades, all settlements in order."""
+
+    capital: Decimal
+    orders: tuple[StoredOrder, ...]
+    fills: tuple[Fill, ...]
+    settlements: tuple[Settlement, ...]
+    state: StoredState
+    resumed_at: int
+
+
+async def load(connection: Connection, *, since: int) -> Snapshot:
+    """Read everything in one transaction. Orders and fills younger than `since` or not settled yet."""
+    async with connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return Snapshot(
+            capital=await capital(connection),
+            orders=await _orders(connection, since),
+            fills=await _fills(connection, since),
+            settlements=await _settlements(connection),
+            state=await read_state(connection),
+            resumed_at=await _resumed_at(connection),
+        )
+
+
+async def read_state(connection: Connection) -> StoredState:
+    """The state of trading, the truth of every halt and kill."""
+    cursor = await connection.execute("SELECT state, who, why, since, clears_at FROM trading_state WHERE id = 1")
+    row = await cursor.fetchone()
+    if row is None:
+        return StoredState(
+            state=TradingState.HALTED, who="database", why="no trading state stored", since=0, clears_at=0
+        )
+    return StoredState(state=TradingState(row[0]), who=row[1], why=row[2], since=row[3], clears_at=row[4])
+
+
+_BECOME = """
+WITH changed AS (
+    UPDATE trading_state SET state = %(state)s, who = %(who)s, why = %(why)s, since = %(ts)s, clears_at = %(clears_at)s
+    WHERE id = 1 AND (state <> 'KILLED' OR %(state)s = 'KILLED') AND (state, why) IS DISTINCT FROM (%(state)s, %(why)s)
+    RETURNING 1
+)
+INSERT INTO state_log (state, who, why, ts_event) SELECT %(state)s, %(who)s, %(why)s, %(ts)s FROM changed RETURNING 1
+"""
+
+
+async def become(connection: Connection, state: StoredState) -> bool:
+    """Store a stricter or a cleared state, and log it; whether it changed. KILLED yields only to a person's resume."""
+    cursor = await connection.execute(
+        _BECOME,
+        {
+            "state": str(state.state),
+            "who": state.who,
+            "why": state.why,
+            "ts": state.since,
+            "clears_at": state.clears_at,
+        },
+    )
+    return await cursor.fetchone() is not None
+
+
+async def capital(connection: Connection) -> Decimal:
+    """Dollars put in, by every deposit booked."""
+    cursor = await connection.execute("SELECT -coalesce(sum(amount), 0) FROM postings WHERE account = 'capital'")
+    row = await cursor.fetchone()
+    return Decimal(row[0]) if row else ZERO
+
+
+async def _resumed_at(connection: Connection) -> int:
+    """When a person last armed trading: drawdown counts from the equity of that moment."""
+    cursor = await connection.execute(
+        "SELECT coalesce(max(ts_event), 0) FROM state_log WHERE state = 'ACTIVE' AND who <> 'risk'"
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+_RECENT = "(o.created_at >= %s OR NOT EXISTS (SELECT 1 FROM settlements s WHERE s.token = o.token))"
+
+
+async def _orders(connection: Connection, since: int) -> tuple[StoredOrder, ...]:
+    cursor = await connection.execute(
+        "SELECT o.opportunity_id, o.leg, o.order_hash, o.state, o.cause, o.slug, o.market, o.token, o.outcome, o.side,"  # noqa: S608
+        " o.limit_price, o.shares, o.reserved, o.updated_at, o.event, o.underlying, o.expiry, o.created_at"
+        f" FROM orders o WHERE {_RECENT} ORDER BY o.created_at",
+        (since,),
+    )
+    return tuple([_order(row) async for row in cursor])
+
+
+def _order(row: TupleRow) -> StoredOrder:
+    update = OrderUpdate(
+        opportunity_id=row[0],
+        leg=row[1],
+        order_hash=row[2],
+        state=OrderState(row[3]),
+        cause=row[4],
+        slug=row[5],
+        market=row[6],
+        token=row[7],
+        outcome=row[8],
+        side=Side(row[9]),
+        price=row[10],
+        shares=row[11],
+        reserved=row[12],
+        filled=ZERO,
+        ts_event=row[13],
+        ts_init=row[13],
+    )
+    return StoredOrder(update=update, event=row[14], underlying=row[15], expiry=row[16], created_at=row[17])
+
+
+async def _fills(connection: Connection, since: int) -> tuple[Fill, ...]:
+    cursor = await connection.execute(
+        "SELECT t.trade_id, t.order_hash, o.opportunity_id, o.slug, o.market, o.token, o.outcome, o.side, t.shares,"  # noqa: S608
+        " t.price, t.fee, t.status, t.ts_event, t.updated_at"
+        f" FROM trades t JOIN orders o USING (order_hash) WHERE {_RECENT} ORDER BY t.ts_event",
+        (since,),
+    )
+    return tuple(
+        [
+            Fill(
+                trade_id=row[0],
+                order_hash=row[1],
+                opportunity_id=row[2],
+                slug=row[3],
+                market=row[4],
+                token=row[5],
+                outcome=row[6],
+                side=Side(row[7]),
+                shares=row[8],
+                price=row[9],
+                fee=row[10],
+                status=FillStatus(row[11]),
+                ts_event=row[12],
+                ts_init=row[13],
+            )
+            async for row in cursor
+        ]
+    )
+
+
+async def _settlements(connection: Connection) -> tuple[Settlement, ...]:
+    cursor = await connection.execute(
+        "SELECT token, market, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at"
+        " FROM settlements ORDER BY resolved_at, token"
+    )
+    return tuple(
+        [
+            Settlement(
+                token=row[0],
+                market=row[1],
+                slug=row[2],
+                outcome=row[3],
+                won=row[4],
+                shares=row[5],
+                cost=row[6],
+                fees=row[7],
+                payout=row[8],
+                pnl=row[9],
+                equity=ZERO,
+                ts_event=row[10],
+                ts_init=row[10],
+            )
+            async for row in cursor
+        ]
+    )

@@ -1,0 +1,40 @@
+"""Every judgement of risk, kept for `trace`, `why` and the funnel. Written in batches, off the hot path."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from pmarb import codec
+from pmarb.domain.messages import Approval, Opportunity, Rejection
+
+_INSERT = """
+INSERT INTO verdicts (opportunity_id, verdict, reason, detail, slug, opportunity, approval, judged_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (opportunity_id) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    opportunity: Opportunity
+    answer: Approval | Rejection
+
+
+async def store(connection: AsyncConnection[TupleRow], verdicts: Sequence[Verdict]) -> None:
+    """Keep the first verdict on each opportunity; a repetition changes nothing."""
+    async with connection.transaction(), connection.cursor() as cursor:
+        await cursor.execute("SET LOCAL synchronous_commit = off")
+        await cursor.executemany(_INSERT, [_row(verdict) for verdict in verdicts])
+
+
+def _row(verdict: Verdict) -> tuple[object, ...]:
+    opportunity, answer = verdict.opportunity, verdict.answer
+    body = codec.encode_value(opportunity).decode()
+    if isinstance(answer, Approval):
+        approval = codec.encode_value(answer).decode()
+        words = ("approved", answer.bound_by, f"reserved={answer.reserved}")
+    else:
+        approval = None
+        words = ("denied", str(answer.reason), answer.detail)
+    return (opportunity.opportunity_id, *words, opportunity.slug, body, approval, answer.ts_event)

@@ -1,0 +1,284 @@
+"""Risk: reads opportunities, orders, fills and control; answers with approvals and rejections.
+
+One is active (a Postgres advisory lock), others stand by. The portfolio is rebuilt at start from the ledger and from
+approvals still alive, so that a restart forgets no loss, no order and no halt.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from dataclasses import replace
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from pmarb import logs
+from pmarb.bus.port import Bus, BusUnavailable, Consumer, DeadLetter, Delivery
+from pmarb.clock import Clock
+from pmarb.db import portfolio as stored
+from pmarb.db import verdicts
+from pmarb.db.portfolio import StoredState
+from pmarb.domain.messages import (
+    Approval,
+    Fill,
+    Halt,
+    Kill,
+    Opportunity,
+    OrderUpdate,
+    Rejection,
+    RejectionReason,
+    Resume,
+    Settlement,
+    Stream,
+    TradingState,
+)
+from pmarb.domain.values import NANOS, ZERO
+from pmarb.runtime import Backoff, Heartbeat, every
+from services.risk.breakers import Breaker, tripped
+from services.risk.decide import judge
+from services.risk.limits import Limits, warnings_at
+from services.risk.portfolio import DAY, Portfolio
+from services.risk.rebuild import rebuilt
+from services.risk.settings import POLL_STATE_EVERY, STATE_OLD_AFTER
+
+log = logs.get(__name__)
+
+LOCK = 7002
+BACKLOG = 20_000
+KEEP_MS = 600_000  # Streams keep ten minutes of what every group has read
+
+
+class RiskService:
+    """The active guardian. `connection` holds the advisory lock: while it lives, no other one judges."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        connection: AsyncConnection[TupleRow],
+        limits: Limits,
+        clock: Clock,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._bus = bus
+        self._db = connection
+        self._db_turn = asyncio.Lock()
+        self._limits = limits
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._portfolio = Portfolio(capital=ZERO)
+        self._state_read = 0
+        self._verdicts: deque[verdicts.Verdict] = deque(maxlen=BACKLOG)
+        self._counts: dict[str, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Judge until told to stop; whatever breaks ends the process, and start-up is recovery."""
+        if not await self._become_active(stop):
+            return
+        consumer = self._bus.consumer(
+            group="risk",
+            name="risk",  # One at a time, so a successor inherits what its predecessor left unacknowledged
+            streams=(Stream.CONTROL, Stream.FILLS, Stream.ORDERS, Stream.OPPORTUNITIES),
+            on_dead=_log_dead,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._judge_all(consumer, stop))
+            tasks.create_task(every(POLL_STATE_EVERY, self._housekeeping, stop))
+            tasks.create_task(every(0.2, self._store_verdicts, stop))
+            tasks.create_task(every(10.0, self._summary, stop))
+        await self._store_verdicts()
+        await consumer.close()
+
+    async def _become_active(self, stop: asyncio.Event) -> bool:
+        waiting = False
+        while not stop.is_set():
+            cursor = await self._db.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
+            row = await cursor.fetchone()
+            if row is not None and row[0]:
+                await self._rebuild()
+                return True
+            if not waiting:
+                log.info("standing_by", reason="another risk service is active")
+            waiting = True
+            await self._heartbeat.beat()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
+        return False
+
+    async def _rebuild(self) -> None:
+        now = self._clock.now()
+        snapshot = await stored.load(self._db, since=now - DAY)
+        approvals = await self._bus.tail(Stream.APPROVALS, since_ns=self._clock.real() - 120 * NANOS)
+        self._portfolio = rebuilt(snapshot, [a for a in approvals if isinstance(a, Approval)], now=now)
+        self._state_read = self._clock.real()
+        for warning in warnings_at(self._limits, self._portfolio.equity):
+            log.warning("limit_makes_trades_rare", why=warning)
+        log.info(
+            "portfolio_rebuilt",
+            state=self._portfolio.state,
+            equity=str(self._portfolio.equity),
+            exposure=str(self._portfolio.exposure(now)),
+            day_pnl=str(self._portfolio.day_pnl),
+        )
+
+    async def _judge_all(self, consumer: Consumer, stop: asyncio.Event) -> None:
+        backoff = Backoff("redis")
+        while not stop.is_set():
+            await self._heartbeat.beat()
+            try:
+                for delivery in await consumer.poll(block_ms=500):
+                    await self._handle(consumer, delivery)
+            except BusUnavailable as error:
+                await backoff.wait(error)
+            else:
+                backoff.recovered()
+
+    async def _handle(self, consumer: Consumer, delivery: Delivery) -> None:
+        match delivery.message:
+            case Opportunity() as opportunity:
+                await self._answer(consumer, delivery, opportunity)
+            case OrderUpdate() as update:
+                self._portfolio.on_order(update)
+                await consumer.ack(delivery)
+            case Fill() as fill:
+                self._portfolio.on_fill(fill)
+                await consumer.ack(delivery)
+            case Settlement() as settlement:
+                await self._learn_capital()
+                self._portfolio.on_settlement(settlement)
+                await self._trip_breakers()
+                await consumer.ack(delivery)
+            case Halt() | Resume() | Kill():
+                await self._read_state()  # The database is the truth; the message only wakes us
+                await consumer.ack(delivery)
+            case _:
+                await consumer.ack(delivery)
+
+    async def _answer(self, consumer: Consumer, delivery: Delivery, opportunity: Opportunity) -> None:
+        now = self._clock.now()
+        self._portfolio.at(now)
+        answer = self._judge(opportunity, now)
+        if isinstance(answer, Approval):
+            answer = replace(answer, judged_real=self._clock.real())
+            self._portfolio.on_approval(answer)  # Before it leaves: a lost reply must not free its reservation
+        await consumer.forward(delivery, answer)
+        self._note(opportunity, answer)
+
+    def _judge(self, opportunity: Opportunity, now: int) -> Approval | Rejection:
+        unread = self._clock.real() - self._state_read
+        if unread > STATE_OLD_AFTER:
+            return Rejection(
+                opportunity_id=opportunity.opportunity_id,
+                reason=RejectionReason.TRADING_HALTED,
+                detail=f"state=unknown not_read_for_s={unread / NANOS:.0f}",
+                slug=opportunity.slug,
+                ts_event=now,
+                ts_init=now,
+            )
+        return judge(opportunity, self._portfolio, self._limits, now=now)
+
+    def _note(self, opportunity: Opportunity, answer: Approval | Rejection) -> None:
+        self._verdicts.append(verdicts.Verdict(opportunity=opportunity, answer=answer))
+        if isinstance(answer, Approval):
+            log.info(
+                "approved",
+                opportunity_id=answer.opportunity_id,
+                slug=answer.slug,
+                shares=str(answer.legs[0].shares),
+                limit=str(answer.legs[0].limit),
+                net_edge=f"{opportunity.net_edge:.4f}",
+                bound_by=answer.bound_by,
+            )
+            word = "approved"
+        else:
+            log.debug("denied", opportunity_id=answer.opportunity_id, reason=answer.reason, detail=answer.detail)
+            word = str(answer.reason)
+        self._counts[word] = self._counts.get(word, 0) + 1
+
+    async def _housekeeping(self) -> None:
+        now = self._clock.now()
+        self._portfolio.at(now)
+        self._portfolio.forget(now)
+        await self._learn_capital()
+        await self._trip_breakers()
+        await self._read_state()
+        for stream in Stream:
+            with contextlib.suppress(BusUnavailable):
+                await self._bus.trim(stream, keep_ms=KEEP_MS)
+
+    async def _learn_capital(self) -> None:
+        """The executor books the deposit after it has seen the wallet, maybe after we started."""
+        async with self._db_turn:
+            capital = await stored.capital(self._db)
+        if capital > 0 and capital != self._portfolio.capital:
+            self._portfolio.capital = capital
+            self._portfolio.peak = max(self._portfolio.peak, self._portfolio.equity)
+
+    async def _read_state(self) -> None:
+        async with self._db_turn:
+            state = await stored.read_state(self._db)
+        self._state_read = self._clock.real()
+        before = self._portfolio.state
+        self._portfolio.state, self._portfolio.state_why = state.state, state.why
+        self._portfolio.clears_at = state.clears_at
+        if state.state is TradingState.HALTED and 0 < state.clears_at <= self._clock.now():
+            await self._store_state(TradingState.ACTIVE, "the day stop ended", 0)
+        if before is TradingState.KILLED and state.state is TradingState.ACTIVE:
+            self._portfolio.rearm()
+        if before is not state.state:
+            log.warning("trading_state_changed", before=before, state=state.state, who=state.who, why=state.why)
+
+    async def _trip_breakers(self) -> None:
+        breaker = tripped(self._portfolio, self._limits, now=self._clock.now())
+        if breaker is None or self._portfolio.state in (TradingState.KILLED, breaker.state):
+            return
+        if await self._store_state(breaker.state, breaker.why, breaker.clears_at):
+            await self._announce(breaker)
+
+    async def _announce(self, breaker: Breaker) -> None:
+        now = self._clock.now()
+        log.error("breaker_tripped", state=breaker.state, why=breaker.why)
+        message: Halt | Kill = (
+            Kill(who="risk", why=breaker.why, ts_event=now, ts_init=now)
+            if breaker.state is TradingState.KILLED
+            else Halt(who="risk", why=breaker.why, clears_at=breaker.clears_at, ts_event=now, ts_init=now)
+        )
+        with contextlib.suppress(BusUnavailable):  # The database holds it already, and that is what everybody reads
+            await self._bus.publish(message)
+
+    async def _store_state(self, state: TradingState, why: str, clears_at: int) -> bool:
+        new = StoredState(state=state, who="risk", why=why, since=self._clock.now(), clears_at=clears_at)
+        async with self._db_turn:
+            changed = await stored.become(self._db, new)
+        if changed:
+            self._portfolio.state, self._portfolio.state_why, self._portfolio.clears_at = state, why, clears_at
+        return changed
+
+    async def _store_verdicts(self) -> None:
+        if not self._verdicts:
+            return
+        batch = [self._verdicts.popleft() for _ in range(len(self._verdicts))]
+        async with self._db_turn:
+            await verdicts.store(self._db, batch)
+
+    async def _summary(self) -> None:
+        if self._counts:
+            log.info("verdict_summary", **self._counts)
+            self._counts = {}
+
+
+def _log_dead(letter: DeadLetter) -> None:
+    log.error("dead_letter", stream=letter.stream, entry=letter.entry_id, reason=letter.reason)
+
+
+async def connect(dsn: str, stop_backoff: Backoff) -> AsyncConnection[TupleRow]:
+    """A connection of its own, tried until the database answers."""
+    while True:
+        try:
+            connection = await AsyncConnection.connect(dsn, autocommit=True)
+        except psycopg.OperationalError as error:
+            await stop_backoff.wait(error)
+        else:
+            stop_backoff.recovered()
+            return connection

@@ -1,0 +1,60 @@
+"""Settings of risk: each limit of the Guardian can be named; unset ones follow the bankroll (quant.md 4)."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+
+from pmarb.domain.values import NANOS
+from pmarb.settings import Settings
+from services.risk.limits import CEILING_USD, Limits, Sizing
+
+
+class RiskSettings(Settings):
+    """What risk may be told. Percentages are of equity."""
+
+    sizing_strategy: Literal["fixed", "quarter_kelly"] = Field(
+        default="fixed", description="how orders are sized before the caps"
+    )
+    min_edge_pct: Decimal = Field(default=Decimal(2), ge=0, le=50, description="least net edge, cents a share")
+    max_order_usd: Decimal = Field(default=Decimal(5), ge=1, le=CEILING_USD, description="dearest order, fee included")
+    hard_cap_usd: Decimal = Field(default=Decimal(10), ge=1, le=CEILING_USD, description="cap no sizing may pass")
+    max_order_pct: Decimal = Field(default=Decimal(1), gt=0, le=5, description="an order's share of equity, percent")
+    max_total_exposure_pct: Decimal = Field(default=Decimal(20), gt=0, le=100, description="all exposure, percent")
+    max_open_positions: int = Field(default=5, ge=1, le=100, description="markets held at once")
+    max_open_orders: int = Field(default=4, ge=1, le=100, description="orders in flight at once")
+    daily_loss_pct: Decimal = Field(default=Decimal(5), gt=0, le=100, description="loss that halts until midnight UTC")
+    drawdown_kill_pct: Decimal = Field(default=Decimal(20), gt=0, le=100, description="loss from the peak that kills")
+    max_trades_day: int = Field(default=0, ge=0, le=1000, description="0: 200 in the sandbox and on paper, 10 live")
+
+    def limits(self) -> Limits:
+        """The limits in force. Ages are measured on real clocks, so venue time that runs faster stretches them."""
+        base = Limits()
+        stretch = self.clock_speed if self.venue == "sandbox" else 1
+        real_money = self.venue == "polymarket" and self.execution == "live"
+        return replace(
+            base,
+            sizing=Sizing(self.sizing_strategy),
+            min_edge=self.min_edge_pct / 100,
+            order_usd=self.max_order_usd,
+            hard_cap_usd=self.hard_cap_usd,
+            order_pct=self.max_order_pct / 100,
+            order_pct_to_reach_minimum=self.max_order_pct * Decimal("1.5") / 100,
+            total_pct=self.max_total_exposure_pct / 100,
+            max_positions=self.max_open_positions,
+            max_open_orders=self.max_open_orders,
+            daily_loss_pct=self.daily_loss_pct / 100,
+            drawdown_kill_pct=self.drawdown_kill_pct / 100,
+            trades_per_day=self.max_trades_day or (10 if real_money else 200),
+            stale_book=int(base.stale_book * stretch),
+            stale_book_long=int(base.stale_book_long * stretch),
+            stale_spot=int(base.stale_spot * stretch),
+            stale_reference=int(base.stale_reference * max(stretch / 4, 1)),
+            clock_skew=int(base.clock_skew * stretch),
+            approval_ttl=int(base.approval_ttl * max(stretch / 4, 1)),
+        )
+
+
+POLL_STATE_EVERY = 1.0  # Seconds, real
+STATE_OLD_AFTER = 5 * NANOS  # Real: a state of trading not read for so long is not known
