@@ -1,0 +1,84 @@
+"""Start the sandbox: `python -m services.sandbox --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import orjson
+import uvicorn
+
+from services.sandbox.api_control import ready_object
+from services.sandbox.app import build_app
+from services.sandbox.eventlog import log_event
+from services.sandbox.settings import SettingError, Settings, read_settings
+from services.sandbox.world import World
+
+GRACE_S = 1
+
+
+class Server(uvicorn.Server):
+    """Announces itself once it listens."""
+
+    def __init__(self, config: uvicorn.Config, *, world: World, settings: Settings) -> None:
+        super().__init__(config)
+        self._world = world
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.should_exit:
+            return
+        port = self.servers[0].sockets[0].getsockname()[1]
+        announce(self._world, settings=self._settings, port=port)
+
+
+def announce(world: World, *, settings: Settings, port: int) -> None:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    ready = ready_object(world, host=f"{host}:{port}")
+    if settings.as_json:
+        print(orjson.dumps(ready).decode(), flush=True)
+    else:
+        print("\n".join(f"{name:<10} {value}" for name, value in ready.items() if name != "accounts"), flush=True)
+        for account in ready["accounts"]:
+            print(f"account    type {account['signature_type']} address {account['address']} wallet {account['wallet']}")
+            print(f"           key {account['private_key']}", flush=True)
+    log_event("ready", port=port, seed=ready["seed"], scenario=ready["scenario"], speed=world.settings.speed)
+
+
+def _already_stopped(number: int, frame: FrameType | None) -> None:
+    """The server has dealt with the signal."""
+
+
+def main() -> int:
+    try:
+        settings = read_settings(sys.argv[1:], os.environ)
+    except SettingError as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 2
+    world = World(settings.run)
+    config = uvicorn.Config(
+        build_app(world),
+        host=settings.host,
+        port=settings.port,
+        log_level="critical",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_ping_interval=None,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = Server(config, world=world, settings=settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again after its clean shutdown; without these handlers that would kill the process.
+        signal.signal(number, _already_stopped)
+    asyncio.run(server.serve())
+    log_event("stopped")
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""The control API under /sandbox: ready line, accounts and their full truth, faults, knobs. Never for public addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.sandbox import user_messages
+from services.sandbox.accounts import Account
+from services.sandbox.faults import Fault
+from services.sandbox.http import parse_json, reply_json
+from services.sandbox.keccak import address_bytes, checksum_address
+from services.sandbox.markets import OUTCOMES
+from services.sandbox.money import text
+from services.sandbox.refusals import Refusal
+from services.sandbox.scenario import SCENARIOS
+from services.sandbox.trades import Trade
+from services.sandbox.world import World
+
+
+class Control:
+    """Handlers for the examiner and the operator."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def router(self) -> APIRouter:
+        router = APIRouter(prefix="/sandbox")
+        for method, path, handler in (
+            ("GET", "/ready", self.ready),
+            ("GET", "/health", self.health),
+            ("POST", "/accounts", self.make_account),
+            ("GET", "/accounts/{address}", self.account),
+            ("POST", "/faults", self.arm),
+            ("GET", "/faults", self.armed),
+            ("DELETE", "/faults", self.disarm),
+            ("GET", "/scenarios", self.scenarios),
+            ("POST", "/knobs", self.knobs),
+            ("POST", "/markets/{slug}/resolve", self.resolve),
+        ):
+            router.add_api_route(path, handler, methods=[method])
+        return router
+
+    async def ready(self, request: Request) -> Response:
+        require_private(request)
+        return reply_json(ready_object(self.world, host=request.headers.get("host", "127.0.0.1")))
+
+    async def health(self, request: Request) -> Response:
+        require_private(request)
+        return reply_json({"ok": True, "markets": len(self.world.markets.live())})
+
+    async def make_account(self, request: Request) -> Response:
+        """`{"address"?, "signature_type"?}`: funds an address, or makes a new key; a known address gets another bankroll."""
+        body = await json_object(request)
+        signature_type = body.get("signature_type", 3)
+        if signature_type not in (0, 1, 2, 3):
+            raise Refusal("signature_type must be 0, 1, 2 or 3")
+        address = body.get("address")
+        if address is not None:
+            try:
+                address = checksum_address(address_bytes(str(address)))
+            except ValueError as error:
+                raise Refusal(str(error)) from error
+        account = self.world.open_account(signature_type=signature_type, address=address)
+        return reply_json(account_entry(self.world, account))
+
+    async def account(self, request: Request, address: str) -> Response:
+        require_private(request)
+        account = self.world.accounts.find(address)
+        if account is None:
+            raise Refusal("account not found", status=404)
+        return reply_json(self._truth(account))
+
+    async def arm(self, request: Request) -> Response:
+        """`{"kind", "count"?, "seconds"?}`."""
+        body = await json_object(request)
+        try:
+            fault = Fault(str(body.get("kind")))
+        except ValueError as error:
+            raise Refusal(f"kind must be one of {', '.join(Fault)}") from error
+        self.world.faults.arm(fault, count=int(body.get("count", 1)), seconds=float(body.get("seconds", 5)))
+        return reply_json({"armed": self.world.faults.armed()})
+
+    async def armed(self, request: Request) -> Response:
+        require_private(request)
+        return reply_json({"armed": self.world.faults.armed()})
+
+    async def disarm(self, request: Request) -> Response:
+        require_private(request)
+        self.world.faults.clear()
+        return reply_json({"armed": {}})
+
+    async def scenarios(self, request: Request) -> Response:
+        require_private(request)
+        return reply_json({"running": asdict(self.world.scenario), "known": [asdict(each) for each in SCENARIOS.values()]})
+
+    async def knobs(self, request: Request) -> Response:
+        """`{"hold_ms": 0, "order_path_ms": 0}`: numeric fields of the scenario; for lognormal ones the median."""
+        body = await json_object(request)
+        try:
+            scenario = self.world.change_scenario({name: float(value) for name, value in body.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refusal(f"unknown or malformed knob: {error}") from error
+        return reply_json(asdict(scenario))
+
+    async def resolve(self, request: Request, slug: str) -> Response:
+        """Close an ended market at once instead of after its settlement delay."""
+        require_private(request)
+        market = self.world.markets.by_slug.get(slug)
+        if market is None:
+            raise Refusal("market not found", status=404)
+        now_ns = self.world.clock.now_ns()
+        if now_ns < market.end_ns:
+            raise Refusal("market has not ended")
+        if not market.closed:
+            self.world.settlement.resolve(market, now_ns)
+        return reply_json({"slug": slug, "winner": OUTCOMES[market.winner or 0]})
+
+    def _truth(self, account: Account) -> dict[str, Any]:
+        """Everything the venue knows about an account; amounts as decimal text."""
+        positions = []
+        for token, held in account.holdings.items():
+            market = self.world.markets.by_token[token]
+            if held.shares:
+                positions.append(
+                    {
+                        "token_id": token,
+                        "condition_id": market.condition_id,
+                        "slug": market.slug,
+                        "outcome": OUTCOMES[market.outcome_of(token)],
+                        "shares": text(held.shares),
+                        "cost": text(held.cost),
+                        "fees": text(held.fees),
+                        "redeemable": market.closed,
+                    }
+                )
+        return {
+            "address": account.address,
+            "wallet": account.wallet,
+            "signature_type": account.signature_type,
+            "cash": text(account.cash),
+            "reserved": text(account.reserved_cash()),
+            "positions": positions,
+            "open_orders": [user_messages.open_order(order) for order in account.open_orders.values()],
+            "trades": [true_trade(trade, account) for trade in account.trades],
+            "fees_paid": text(account.fees_paid),
+            "redeemed": text(account.redeemed),
+            "deposits": text(account.deposits),
+            "post_count_by_order_id": account.post_count,
+        }
+
+
+def true_trade(trade: Trade, account: Account) -> dict[str, Any]:
+    """A trade with what it really did to this account: cash without the fee, shares, and the fee."""
+    own = [move for move in trade.moves if move.account is account]
+    return {
+        **user_messages.trade_row(trade, account),
+        "status": str(trade.status),
+        "slug": trade.market.slug,
+        "fee": text(sum(move.fee for move in own)),
+        "cash_change": text(sum(move.dollars for move in own)),
+        "share_change": text(sum(move.shares for move in own)),
+        "matched_ns": trade.matched_ns,
+    }
+
+
+def account_entry(world: World, account: Account) -> dict[str, Any]:
+    key = world.keys.of_address(account.address)[0]
+    return {
+        "private_key": account.private_key,
+        "address": account.address,
+        "wallet": account.wallet,
+        "signature_type": account.signature_type,
+        "api_key": key.key,
+        "secret": key.secret,
+        "passphrase": key.passphrase,
+    }
+
+
+def ready_object(world: World, *, host: str) -> dict[str, Any]:
+    """URLs under `host`, clock, seed, scenario and the seeded accounts."""
+    http, ws = f"http://{host}", f"ws://{host}"
+    return {
+        "clob": http,
+        "gamma": f"{http}/gamma",
+        "data": f"{http}/data-api",
+        "relayer": f"{http}/relayer",
+        "rpc": f"{http}/rpc",
+        "ws_market": f"{ws}/ws/market",
+        "ws_user": f"{ws}/ws/user",
+        "rtds": f"{ws}/rtds",
+        "spot": f"{ws}/spot",
+        "web": f"{http}/web",
+        "sandbox": f"{http}/sandbox",
+        "clock": {"speed": world.settings.speed, "anchor_ns": world.settings.anchor_ns},
+        "seed": world.settings.seed,
+        "scenario": world.settings.scenario.name,
+        "accounts": [account_entry(world, account) for account in world.seeded],
+    }
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Body of a control request; an empty body is an empty object."""
+    require_private(request)
+    raw = await request.body()
+    body = parse_json(raw) if raw else {}
+    if not isinstance(body, dict):
+        raise Refusal("body must be a JSON object")
+    return body
+
+
+def require_private(request: Request) -> None:
+    """Loopback and private networks only. In-process clients have no address and pass."""
+    host = request.client.host if request.client else None
+    if host is None:
+        return
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not (address.is_loopback or address.is_private):
+        raise Refusal("the control API answers private addresses only", status=403)

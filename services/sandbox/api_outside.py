@@ -1,0 +1,111 @@
+"""What is not the CLOB: spot REST, the web site's two calls, the relayer and a token of a chain node."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.sandbox.clock import MS_NS
+from services.sandbox.http import parse_json, reply_json
+from services.sandbox.prices import ASSETS
+from services.sandbox.refusals import Refusal
+from services.sandbox.spot import KLINES_DEFAULT
+from services.sandbox.wallets import DEPOSIT_WALLET_BEACON
+from services.sandbox.world import World
+
+CHAIN_ID_HEX = "0x89"
+PRICE_VARIANTS = {"fiveminute": 300, "fifteen": 900}
+
+
+class Outside:
+    """Handlers of the neighbours of the venue."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def router(self) -> APIRouter:
+        router = APIRouter()
+        for method, path, handler in (
+            ("GET", "/spot/api/v3/klines", self.klines),
+            ("GET", "/spot/api/v3/time", self.spot_time),
+            ("GET", "/spot/api/v3/ping", self.spot_ping),
+            ("GET", "/web/api/geoblock", self.geoblock),
+            ("GET", "/web/api/crypto/crypto-price", self.crypto_price),
+            ("GET", "/relayer/deployed", self.deployed),
+            ("POST", "/rpc", self.rpc),
+        ):
+            router.add_api_route(path, handler, methods=[method])
+        return router
+
+    async def klines(
+        self, symbol: str = "", interval: str = "", startTime: int | None = None, limit: int = KLINES_DEFAULT  # noqa: N803
+    ) -> Response:
+        return reply_json(
+            self.world.spot.klines(ticker=symbol, interval=interval, start_ms=startTime, limit=limit)
+        )
+
+    async def spot_time(self) -> Response:
+        return reply_json({"serverTime": self.world.clock.now_ns() // MS_NS})
+
+    async def spot_ping(self) -> Response:
+        return reply_json({})
+
+    async def geoblock(self) -> Response:
+        return reply_json({"blocked": False, "ip": "127.0.0.1", "country": "IE", "region": "L"})
+
+    async def crypto_price(self, request: Request) -> Response:
+        """Opening and closing price of a window. Without the TWAP parameters the answer is the single tick: a trap."""
+        query = request.query_params
+        code = query.get("symbol", "").lower()
+        if code not in ASSETS:
+            raise Refusal("invalid symbol")
+        start = _epoch(query.get("eventStartTime", ""))
+        end = _epoch(query["endDate"]) if "endDate" in query else start + PRICE_VARIANTS.get(query.get("variant", ""), 300)
+        oracle, now_s = self.world.oracles[code], self.world.clock.now_s()
+        twap = query.get("twapEnabled") == "true" and query.get("twapLookbackSeconds") == "60"
+        value = oracle.twap if twap else oracle.tick
+        # The page knows the opening price about two seconds after the start.
+        opened, ended = now_s >= start + 2, now_s >= end + 2
+        return reply_json(
+            {
+                "openPrice": value(start) if opened else None,
+                "closePrice": value(end) if ended else None,
+                "timestamp": self.world.clock.now_ms(),
+                "completed": ended,
+                "incomplete": not ended,
+                "cached": False,
+            }
+        )
+
+    async def deployed(self, address: str = "") -> Response:
+        """A wallet exists once its account does."""
+        account = self.world.accounts.find(address)
+        known = account is not None and account.wallet.lower() == address.lower()
+        return reply_json({"deployed": known})
+
+    async def rpc(self, request: Request) -> Response:
+        """Chain id, block number and the wallet factory's beacon; every other call is refused as unsupported."""
+        call = parse_json(await request.body())
+        if not isinstance(call, dict):
+            raise Refusal("invalid request")
+        answers = {
+            "eth_chainId": CHAIN_ID_HEX,
+            "net_version": "137",
+            "eth_blockNumber": hex(self.world.clock.now_s() // 2),
+            "eth_call": "0x" + DEPOSIT_WALLET_BEACON[2:].lower().rjust(64, "0"),
+        }
+        base = {"jsonrpc": "2.0", "id": call.get("id")}
+        answer = answers.get(str(call.get("method")))
+        if answer is None:
+            return reply_json({**base, "error": {"code": -32601, "message": "the sandbox has no chain"}})
+        return reply_json({**base, "result": answer})
+
+
+def _epoch(text: str) -> int:
+    try:
+        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    except ValueError as error:
+        raise Refusal("invalid date") from error

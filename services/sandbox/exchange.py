@@ -1,0 +1,324 @@
+"""The exchange: validates, holds, matches and cancels orders, and moves money. Synchronous; waiting is the gateway's work.
+
+Takers never execute against anything but the book of the moment they are matched. House parties (makers, competing and noise
+takers) trade by the same engine and always BUY: against each other's BUYs pairs are minted, so shares are never created from air.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.sandbox import rules
+from services.sandbox.accounts import Account, Accounts
+from services.sandbox.book import BookOrder, Fill, Side
+from services.sandbox.clock import SECOND_NS, VenueClock
+from services.sandbox.fees import taker_fee
+from services.sandbox.markets import COARSE_TICK, FINE_ABOVE, FINE_BELOW, FINE_TICK, Market, Markets
+from services.sandbox.money import MICRO
+from services.sandbox.orders import Order, OrderStatus, OrderType
+from services.sandbox.refusals import ALREADY_GONE, MARKET_NOT_FOUND, STILL_HELD, Refusal, duplicated
+from services.sandbox.trades import Trade, TradeStatus, apply_moves, moves_of, trade_activity, undo_moves
+
+HOUSE_CASH = 1_000_000_000 * MICRO
+
+
+class Events(Protocol):
+    """What the exchange tells the outside; implemented by the feeds, and by lists in tests."""
+
+    def book_changed(self, market: Market) -> None: ...
+    def traded(self, market: Market, taker: BookOrder, fills: list[Fill], transaction: str) -> None: ...
+    def order_changed(self, order: Order, kind: str, reason: str = "") -> None: ...
+    def trade_changed(self, trade: Trade) -> None: ...
+    def tick_changed(self, market: Market, old: int) -> None: ...
+    def market_created(self, market: Market) -> None: ...
+    def market_resolved(self, market: Market) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """Outcome of an accepted order, amounts from its owner's view in micro-units."""
+
+    order_id: str
+    status: str
+    making: int
+    taking: int
+    trade_ids: tuple[str, ...]
+
+
+class Exchange:
+    """All markets, accounts, orders and trades of one run."""
+
+    def __init__(
+        self,
+        *,
+        clock: VenueClock,
+        markets: Markets,
+        accounts: Accounts,
+        events: Events,
+        seed: int,
+        ghost: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.clock = clock
+        self.markets = markets
+        self.accounts = accounts
+        self.events = events
+        self.orders: dict[str, Order] = {}
+        self.trades: dict[str, Trade] = {}
+        self.unsettled: deque[Trade] = deque()
+        self._ghost = ghost
+        self._seed = seed
+        self._serial = 0
+
+    # --- the life of a client's order -------------------------------------------------------------------------------
+
+    def validate(self, order: Order) -> None:
+        """Every check before acceptance. Raises Refusal with the venue's text."""
+        if order.id in self.orders:
+            raise duplicated(order.id)
+        if not order.market.accepting:
+            raise Refusal(MARKET_NOT_FOUND, status=404, order_id=order.id)
+        marketable = self.is_marketable(order)
+        refusal = (
+            rules.accuracy_refusal(order)
+            or rules.tick_refusal(order)
+            or rules.size_refusal(order, marketable=marketable)
+            or rules.expiration_refusal(order, now_s=self.clock.now_s())
+            or (rules.POST_ONLY_CROSSES if order.post_only and marketable else None)
+            or self._balance_refusal(order, marketable=marketable)
+        )
+        if refusal:
+            raise Refusal(refusal, order_id=order.id)
+
+    def is_marketable(self, order: Order) -> bool:
+        return not order.order_type.rests or order.market.book.crosses(order.book_order())
+
+    def hold(self, order: Order) -> None:
+        """Reserve the funds of a taker order for the delay; it cannot be cancelled until `finish`."""
+        order.fee_reserve = self._fee_estimate(order)
+        self.orders[order.id] = order
+        order.account.open_orders[order.id] = order
+
+    def finish(self, order: Order) -> Placed:
+        """Re-check, match and rest or kill. Raises Refusal when nothing came of the order."""
+        self.orders[order.id] = order
+        try:
+            return self._match(order)
+        except Refusal as refusal:
+            self._drop(order, reason=refusal.text)
+            raise
+
+    def cancel(self, account: Account, order_id: str, *, reason: str = "") -> str | None:
+        """Cancel a resting order; returns the venue's reason when it cannot be cancelled."""
+        order = account.open_orders.get(order_id)
+        if order is None:
+            return ALREADY_GONE
+        if order.status is OrderStatus.HELD:
+            return STILL_HELD
+        order.market.book.remove(order_id)
+        order.status = OrderStatus.CANCELED
+        del account.open_orders[order_id]
+        self.events.order_changed(order, "CANCELLATION", reason)
+        self.publish(order.market)
+        return None
+
+    def _match(self, order: Order) -> Placed:
+        market = order.market
+        if not market.accepting:
+            raise Refusal(MARKET_NOT_FOUND, status=404, order_id=order.id)
+        taker = order.book_order()
+        fills = market.book.plan(taker)
+        self._require_fill(order, fills)
+        if fills and order.post_only:
+            raise Refusal(rules.POST_ONLY_CROSSES, order_id=order.id)
+        self._require_funds(order, fills)
+        trade = self.execute(market, taker, fills, api_key=order.api_key) if fills else None
+        if trade:
+            order.matched = trade.shares
+            order.trade_ids.append(trade.id)
+        self._rest_or_end(order, taker, filled=trade is not None)
+        self.publish(market)
+        if trade is None:
+            return Placed(order_id=order.id, status="live", making=0, taking=0, trade_ids=())
+        making, taking = trade.notional, trade.shares
+        if order.side is Side.SELL:
+            making, taking = taking, making
+        return Placed(order_id=order.id, status="matched", making=making, taking=taking, trade_ids=(trade.id,))
+
+    def _require_fill(self, order: Order, fills: list[Fill]) -> None:
+        if order.order_type is OrderType.FAK and not fills:
+            raise Refusal(rules.FAK_MISSED, order_id=order.id)
+        if order.order_type is OrderType.FOK and not _complete(order, fills):
+            raise Refusal(rules.FOK_MISSED, order_id=order.id)
+
+    def _require_funds(self, order: Order, fills: list[Fill]) -> None:
+        """The second check, at the end of the hold, with the real cost and fee of this match."""
+        account = order.account
+        shares, dollars = sum(fill.shares for fill in fills), sum(fill.dollars for fill in fills)
+        others = [other for other in account.open_orders.values() if other is not order]
+        if order.side is Side.SELL:
+            reserved = sum(other.reserved_shares for other in others if other.token_id == order.token_id)
+            balance, amount = account.shares(order.token_id), order.size
+        else:
+            reserved = sum(other.reserved_cash for other in others)
+            rest = 0 if not order.order_type.rests else order.maker_amount - dollars
+            fee = taker_fee(shares=shares, notional=dollars, schedule=order.market.fees)
+            balance, amount = account.cash, dollars + fee + max(0, rest)
+            if fills and order.order_type.rests and dollars + max(0, rest) < rules.MIN_MARKETABLE_BUY:
+                raise Refusal(rules.small_buy_refusal(dollars), order_id=order.id)
+        if amount > balance - reserved:
+            text = rules.balance_refusal(balance=balance, active=reserved, amount=amount)
+            raise Refusal(text, order_id=order.id)
+
+    def _rest_or_end(self, order: Order, taker: BookOrder, *, filled: bool) -> None:
+        order.fee_reserve = 0
+        taker.remaining = order.size - order.matched
+        if order.order_type.rests and taker.remaining >= MICRO // 100:
+            order.resting = taker
+            order.status = OrderStatus.LIVE
+            order.account.open_orders[order.id] = order
+            order.market.book.add(taker)
+            self.events.order_changed(order, "PLACEMENT")
+            if filled:
+                self.events.order_changed(order, "UPDATE")
+            return
+        order.status = OrderStatus.MATCHED
+        order.account.open_orders.pop(order.id, None)
+        self.events.order_changed(order, "UPDATE")
+
+    def _drop(self, order: Order, *, reason: str) -> None:
+        order.status = OrderStatus.CANCELED
+        order.account.open_orders.pop(order.id, None)
+        self.events.order_changed(order, "CANCELLATION", reason)
+
+    def _balance_refusal(self, order: Order, *, marketable: bool) -> str | None:
+        account = order.account
+        if order.side is Side.SELL:
+            balance, amount = account.shares(order.token_id), order.maker_amount
+            active = account.reserved_shares(order.token_id)
+        else:
+            fee = self._fee_estimate(order) if marketable else 0
+            balance, amount, active = account.cash, order.maker_amount + fee, account.reserved_cash()
+        if amount <= balance - active:
+            return None
+        return rules.balance_refusal(balance=balance, active=active, amount=amount)
+
+    def _fee_estimate(self, order: Order) -> int:
+        """Fee at the limit; at a better price a BUY of dollars may owe a little more, which the second check sees."""
+        if order.side is Side.SELL:
+            return 0
+        return taker_fee(shares=order.taker_amount, notional=order.maker_amount, schedule=order.market.fees)
+
+    # --- execution --------------------------------------------------------------------------------------------------
+
+    def execute(self, market: Market, taker: BookOrder, fills: list[Fill], *, api_key: str = "") -> Trade:
+        """Book the fills as one trade: balances, fee, records of the clients concerned, public print."""
+        now_ns = self.clock.now_ns()
+        shares, notional = sum(fill.shares for fill in fills), sum(fill.dollars for fill in fills)
+        fee = taker_fee(shares=shares, notional=notional, schedule=market.fees)
+        moves = moves_of(market, taker, fills, fee=fee)
+        apply_moves(market, moves, now_ns=now_ns)
+        market.book.apply(fills)
+        market.volume += notional
+        market.trades += 1
+        market.last_price, market.last_side = fills[-1].price if taker.outcome == 0 else MICRO - fills[-1].price, taker.side
+        trade_id, transaction = self._ids()
+        trade = Trade(
+            id=trade_id,
+            market=market,
+            taker=taker,
+            taker_key=api_key,
+            fills=fills,
+            shares=shares,
+            notional=notional,
+            fee=fee,
+            matched_ns=now_ns,
+            updated_ns=now_ns,
+            moves=moves,
+            transaction=transaction,
+        )
+        self.events.traded(market, taker, fills, transaction)
+        if trade.parties():
+            self._record(trade)
+        return trade
+
+    def _record(self, trade: Trade) -> None:
+        trade.will_fail = self._ghost()
+        self.trades[trade.id] = trade
+        self.unsettled.append(trade)
+        for account in trade.parties():
+            account.trades.append(trade)
+        for move in trade.moves:
+            if not move.account.house:
+                move.account.activity.append(trade_activity(trade, move))
+        for fill in trade.fills:
+            self._update_maker(trade, fill)
+        self.events.trade_changed(trade)
+
+    def _update_maker(self, trade: Trade, fill: Fill) -> None:
+        order = self.orders.get(fill.maker.id)
+        if order is None:
+            return
+        trade.maker_keys[order.id] = order.api_key
+        order.matched += fill.shares
+        order.trade_ids.append(trade.id)
+        if order.id not in order.market.book.orders:
+            order.status = OrderStatus.MATCHED
+            order.account.open_orders.pop(order.id, None)
+        self.events.order_changed(order, "UPDATE")
+
+    def fail(self, trade: Trade) -> None:
+        """A ghost fill: the match is undone on both sides and its records disappear from the wallet's history."""
+        undo_moves(trade.market, trade.moves)
+        trade.status = TradeStatus.FAILED
+        for account in trade.parties():
+            account.activity[:] = [line for line in account.activity if line.trade_id != trade.id]
+
+    def publish(self, market: Market) -> None:
+        """Tell the feeds about changed levels and move to the fine tick where prices are extreme."""
+        market.changed_ns = self.clock.now_ns()
+        self.events.book_changed(market)
+        if market.tick != COARSE_TICK:
+            return
+        bid, ask = market.book.best_bid(), market.book.best_ask()
+        if bid is None and ask is None:
+            return
+        middle = ((bid or 0) + (MICRO if ask is None else ask)) // 2
+        if middle > FINE_ABOVE or middle < FINE_BELOW:
+            market.tick = FINE_TICK
+            self.events.tick_changed(market, COARSE_TICK)
+
+    def cancel_where(self, orders: Iterable[Order], *, reason: str = "") -> tuple[list[str], dict[str, str]]:
+        """Cancel many; returns (cancelled ids, {id: reason} of the others)."""
+        done: list[str] = []
+        refused: dict[str, str] = {}
+        for order in list(orders):
+            why = self.cancel(order.account, order.id, reason=reason)
+            if why:
+                refused[order.id] = why
+            else:
+                done.append(order.id)
+        return done, refused
+
+    def expire(self) -> None:
+        """End GTD orders one minute before their stated second."""
+        now_s = self.clock.now_ns() / SECOND_NS
+        for account in self.accounts.everyone:
+            for order in list(account.open_orders.values()):
+                if order.expiration and now_s >= order.expiration - rules.GTD_ENDS_EARLY_S:
+                    self.cancel(account, order.id, reason="EXPIRED_ORDER")
+
+    def _ids(self) -> tuple[str, str]:
+        self._serial += 1
+        digest = hashlib.sha256(f"{self._seed}:trade:{self._serial}".encode()).hexdigest()
+        return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}", "0x" + digest
+
+
+def _complete(order: Order, fills: list[Fill]) -> bool:
+    """A FOK BUY must spend its dollars (up to what cannot buy a millionth of a share), a SELL must sell its shares."""
+    if not order.spends_dollars:
+        return sum(fill.shares for fill in fills) == order.size
+    return order.maker_amount - sum(fill.dollars for fill in fills) <= 1

@@ -1,0 +1,175 @@
+"""The way of an order through the venue: network, validation, hold, match, reply, with the faults that may strike on the way.
+
+The work runs in a task of its own: a client that hangs up does not cancel its order (venue.md 3.8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from services.sandbox.accounts import Account
+from services.sandbox.auth import ApiKey
+from services.sandbox.book import Side
+from services.sandbox.clock import VenueClock
+from services.sandbox.eip712 import (
+    EXCHANGE_VERSION,
+    OTHER_VERSIONS,
+    SignedFields,
+    exchange_for,
+    order_id,
+    parse_fields,
+    signed_by,
+)
+from services.sandbox.exchange import Exchange, Placed
+from services.sandbox.money import text
+from services.sandbox.orders import Order, OrderType
+from services.sandbox.quotes import lognormal
+from services.sandbox.refusals import (
+    INVALID_PAYLOAD,
+    INVALID_SIGNATURE,
+    INVALID_VERSION,
+    MARKET_NOT_FOUND,
+    NOT_ALLOWED,
+    NOT_OWNER,
+    NOT_SIGNER,
+    Refusal,
+    duplicated,
+)
+from services.sandbox.rules import limit_price
+from services.sandbox.scenario import Scenario
+
+EOA = 0
+DEPOSIT_WALLET = 3
+
+
+class Gateway:
+    """Places orders on behalf of authenticated clients."""
+
+    def __init__(self, *, exchange: Exchange, clock: VenueClock, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self._exchange = exchange
+        self._clock = clock
+        self._rng = Random(f"{seed}:gateway")
+        self._tasks: set[asyncio.Task[Placed]] = set()
+
+    async def place(self, payload: object, *, account: Account, key: ApiKey) -> Placed:
+        """Carry one POST /order to its end. Raises Refusal with the venue's text."""
+        order, fields, signature = self._parse(payload, account, key)
+        account.post_count[order.id] = account.post_count.get(order.id, 0) + 1
+        task = asyncio.create_task(self._run(order, fields, signature, key))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    async def _run(self, order: Order, fields: SignedFields, signature: bytes, key: ApiKey) -> Placed:
+        await self._clock.sleep(lognormal(self._rng, self.scenario.order_path_ms) / 1000)
+        order.created_ns = self._clock.now_ns()
+        verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
+        self._exchange.validate(order)
+        if self._exchange.is_marketable(order) and self.scenario.hold_ms > 0:
+            self._exchange.hold(order)
+            await self._clock.sleep(self.scenario.hold_ms / 1000)
+        return self._exchange.finish(order)
+
+    def _parse(self, payload: object, account: Account, key: ApiKey) -> tuple[Order, SignedFields, bytes]:
+        if not isinstance(payload, dict) or not isinstance(payload.get("order"), dict):
+            raise Refusal(INVALID_PAYLOAD)
+        body: Mapping[str, Any] = payload["order"]
+        try:
+            fields = parse_fields(body)
+            signature = bytes.fromhex(str(body["signature"]).removeprefix("0x"))
+            order_type = OrderType(str(payload["orderType"]))
+            expiration = int(str(body.get("expiration") or 0))
+        except (KeyError, ValueError) as error:
+            raise Refusal(INVALID_PAYLOAD) from error
+        post_only = bool(payload.get("postOnly", False))
+        if (post_only and not order_type.rests) or min(fields.maker_amount, fields.taker_amount) <= 0:
+            raise Refusal(INVALID_PAYLOAD)
+        if payload.get("owner") != key.key:
+            raise Refusal(NOT_OWNER)
+        require_party(fields, account=account, key=key)
+        market = self._exchange.markets.by_token.get(str(fields.token_id))
+        if market is None:
+            raise Refusal(MARKET_NOT_FOUND, status=404)
+        side = Side.SELL if fields.side else Side.BUY
+        order = Order(
+            id=order_id(fields, neg_risk=market.neg_risk),
+            account=account,
+            api_key=key.key,
+            market=market,
+            outcome=market.outcome_of(str(fields.token_id)),
+            side=side,
+            order_type=order_type,
+            post_only=post_only,
+            maker_amount=fields.maker_amount,
+            taker_amount=fields.taker_amount,
+            price=limit_price(side=side, maker_amount=fields.maker_amount, taker_amount=fields.taker_amount),
+            expiration=expiration,
+            created_ns=self._clock.now_ns(),
+        )
+        if order.id in self._exchange.orders:
+            account.post_count[order.id] = account.post_count.get(order.id, 0) + 1
+            raise duplicated(order.id)
+        return order, fields, signature
+
+    def _forget(self, task: asyncio.Task[Placed]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Read the outcome, so that an order whose client hung up leaves no "never retrieved" noise.
+            task.exception()
+
+
+def require_party(fields: SignedFields, *, account: Account, key: ApiKey) -> None:
+    """Maker and signer must be those of the API key (venue.md 2.3)."""
+    expected = account.wallet if fields.signature_type == DEPOSIT_WALLET else key.address
+    if fields.signer.lower() != expected.lower():
+        raise Refusal(NOT_SIGNER)
+    if fields.signature_type != account.signature_type and fields.signature_type == EOA:
+        raise Refusal(NOT_ALLOWED)
+    if fields.signature_type != account.signature_type or fields.maker.lower() != account.wallet.lower():
+        raise Refusal(INVALID_SIGNATURE)
+
+
+def verify_signature(fields: SignedFields, *, signature: bytes, address: str, neg_risk: bool) -> None:
+    """Recover the signer under the exchange's domain; name the wrong version when that is what is wrong."""
+    exchange = exchange_for(neg_risk=neg_risk)
+    signer = signed_by(fields, signature=signature, version=EXCHANGE_VERSION, exchange=exchange)
+    if signer is not None and signer.lower() == address.lower():
+        return
+    for version in OTHER_VERSIONS:
+        other = signed_by(fields, signature=signature, version=version, exchange=exchange)
+        if other is not None and other.lower() == address.lower():
+            raise Refusal(INVALID_VERSION)
+    raise Refusal(INVALID_SIGNATURE)
+
+
+def reply(placed: Placed) -> dict[str, Any]:
+    """Body of a successful POST /order; amounts are empty text when nothing was matched."""
+    matched = placed.status == "matched"
+    return {
+        "success": True,
+        "errorMsg": "",
+        "orderID": placed.order_id,
+        "status": placed.status,
+        "makingAmount": text(placed.making) if matched else "",
+        "takingAmount": text(placed.taking) if matched else "",
+        "tradeIDs": list(placed.trade_ids),
+        "transactionsHashes": [],
+    }
+
+
+def batch_refusal(refusal: Refusal) -> dict[str, Any]:
+    """An entry of POST /orders that was refused: HTTP 200 and `success` true, but a text and no id."""
+    return {
+        "success": True,
+        "errorMsg": refusal.text,
+        "orderID": "",
+        "status": "",
+        "makingAmount": "",
+        "takingAmount": "",
+        "tradeIDs": [],
+        "transactionsHashes": [],
+    }

@@ -1,0 +1,180 @@
+"""The index price: a path on a 50 ms grid that is a pure function of (seed, asset, grid index).
+
+Grid index 0 lies `HISTORY_S` before the anchor, so candles and averages of earlier windows exist at start. The path is generated
+in blocks of 300 s: a lognormal volatility for each block, Gaussian steps, and rare jumps (quant.md 6). A block needs only its
+starting price, so old blocks can be dropped and made again.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+from random import Random
+
+from services.sandbox.clock import MS_NS, SECOND_NS
+from services.sandbox.scenario import Scenario
+
+GRID_NS = 50 * MS_NS
+STEPS_PER_SECOND = 20
+BLOCK_S = 300
+BLOCK_STEPS = BLOCK_S * STEPS_PER_SECOND
+HISTORY_S = 9000
+BASIS_POINT = 1e-4
+BLOCKS_KEPT = 48
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asset:
+    """An underlying: its tickers on each feed and the price its path starts from, in USD."""
+
+    code: str
+    name: str
+    spot_symbol: str
+    oracle_symbol: str
+    start_price: float
+
+
+ASSETS: dict[str, Asset] = {
+    asset.code: asset
+    for asset in (
+        Asset(code="btc", name="Bitcoin", spot_symbol="btcusdt", oracle_symbol="btc/usd", start_price=84_000.0),
+        Asset(code="eth", name="Ethereum", spot_symbol="ethusdt", oracle_symbol="eth/usd", start_price=2_900.0),
+    )
+}
+
+
+class IndexPath:
+    """Index price of one asset at any venue time from `HISTORY_S` before the anchor on."""
+
+    def __init__(self, *, asset: Asset, seed: int, anchor_ns: int, scenario: Scenario) -> None:
+        self.asset = asset
+        self.origin_ns = anchor_ns - HISTORY_S * SECOND_NS
+        self._seed = seed
+        self._scenario = scenario
+        self._starts = [math.log(asset.start_price)]
+        self._blocks: OrderedDict[int, array[float]] = OrderedDict()
+        self._sigmas: dict[int, float] = {}
+        self._basis_ends: list[float] = [0.0]
+        self._basis: OrderedDict[int, array[float]] = OrderedDict()
+
+    def at(self, venue_ns: int) -> float:
+        """Price at the last grid point not after `venue_ns`, in USD."""
+        index = max(0, (venue_ns - self.origin_ns) // GRID_NS)
+        return self.block(index // BLOCK_STEPS)[index % BLOCK_STEPS]
+
+    def span(self, start_ns: int, end_ns: int) -> array[float]:
+        """All grid prices with start_ns <= time < end_ns."""
+        first = max(0, -(-(start_ns - self.origin_ns) // GRID_NS))
+        last = max(first, -(-(end_ns - self.origin_ns) // GRID_NS))
+        prices = array("d")
+        while first < last:
+            block, offset = divmod(first, BLOCK_STEPS)
+            take = min(BLOCK_STEPS - offset, last - first)
+            prices.extend(self.block(block)[offset : offset + take])
+            first += take
+        return prices
+
+    def variance_per_second(self, venue_ns: int) -> float:
+        """True variance of the log price a second, jumps included: what the makers know."""
+        block = max(0, (venue_ns - self.origin_ns) // GRID_NS // BLOCK_STEPS)
+        sigma = self._sigma(block) * BASIS_POINT
+        jumps = self._scenario.jumps_per_hour / 3600 * (self._scenario.jump_bps * BASIS_POINT) ** 2
+        return sigma * sigma + jumps
+
+    def oracle(self, second: int) -> float:
+        """Oracle tick stamped with the venue second `second`: lagged index times the basis."""
+        lagged = second * SECOND_NS - int(self._scenario.oracle_lag_s * SECOND_NS)
+        return self.at(lagged) * math.exp(self.basis(second * SECOND_NS))
+
+    def basis(self, venue_ns: int) -> float:
+        """Log distance of the oracle from the index: an Ornstein-Uhlenbeck process on a 1 s grid."""
+        offset = max(0, (venue_ns - self.origin_ns) // SECOND_NS)
+        block, second = divmod(offset, BLOCK_S)
+        return self._basis_block(block)[second]
+
+    def block(self, number: int) -> array[float]:
+        found = self._blocks.get(number)
+        if found is not None:
+            return found
+        while len(self._starts) <= number:
+            self._make_block(len(self._starts) - 1)
+        return self._make_block(number)
+
+    def _sigma(self, number: int) -> float:
+        if number not in self._sigmas:
+            rng = Random(f"{self._seed}:{self.asset.code}:sigma:{number}")
+            self._sigmas[number] = self._scenario.sigma_bps * math.exp(rng.gauss(0.0, self._scenario.sigma_window_sd))
+        return self._sigmas[number]
+
+    def _make_block(self, number: int) -> array[float]:
+        rng = Random(f"{self._seed}:{self.asset.code}:path:{number}")
+        step_sd = self._sigma(number) * BASIS_POINT / math.sqrt(STEPS_PER_SECOND)
+        jump_chance = self._scenario.jumps_per_hour / 3600 / STEPS_PER_SECOND
+        level = self._starts[number]
+        prices = array("d", bytes(8 * BLOCK_STEPS))
+        for step in range(BLOCK_STEPS):
+            prices[step] = math.exp(level)
+            level += rng.gauss(0.0, step_sd)
+            if rng.random() < jump_chance:
+                level += rng.gauss(0.0, self._scenario.jump_bps * BASIS_POINT)
+        if len(self._starts) == number + 1:
+            self._starts.append(level)
+        _remember(self._blocks, number, prices)
+        return prices
+
+    def _basis_block(self, number: int) -> array[float]:
+        found = self._basis.get(number)
+        if found is not None:
+            return found
+        while len(self._basis_ends) <= number:
+            self._make_basis(len(self._basis_ends) - 1)
+        return self._make_basis(number)
+
+    def _make_basis(self, number: int) -> array[float]:
+        rng = Random(f"{self._seed}:{self.asset.code}:basis:{number}")
+        decay = 0.5 ** (1.0 / self._scenario.basis_half_life_s)
+        kick = self._scenario.basis_sd_bps * BASIS_POINT * math.sqrt(1 - decay * decay)
+        value = self._basis_ends[number]
+        if number == 0:
+            value = rng.gauss(0.0, self._scenario.basis_sd_bps * BASIS_POINT)
+        values = array("d")
+        for _ in range(BLOCK_S):
+            values.append(value)
+            value = value * decay + rng.gauss(0.0, kick)
+        if len(self._basis_ends) == number + 1:
+            self._basis_ends.append(value)
+        _remember(self._basis, number, values)
+        return values
+
+
+def _remember(store: OrderedDict[int, array[float]], number: int, values: array[float]) -> None:
+    store[number] = values
+    while len(store) > BLOCKS_KEPT:
+        store.popitem(last=False)
+
+
+class Oracle:
+    """The settlement stream: 60 s averages of 1 Hz ticks (quant.md 1.2). `twap(T)` averages the ticks in [T-60, T)."""
+
+    WINDOW_S = 60
+
+    def __init__(self, path: IndexPath) -> None:
+        self._path = path
+        self._ticks: OrderedDict[int, float] = OrderedDict()
+
+    def tick(self, second: int) -> float:
+        value = self._ticks.get(second)
+        if value is None:
+            value = self._ticks[second] = self._path.oracle(second)
+            while len(self._ticks) > 4000:
+                self._ticks.popitem(last=False)
+        return value
+
+    def twap(self, second: int) -> float:
+        return self.partial(start=second - self.WINDOW_S, end=second)
+
+    def partial(self, *, start: int, end: int) -> float:
+        """Mean of the ticks in [start, end); `end` must lie after `start`."""
+        return math.fsum(self.tick(second) for second in range(start, end)) / (end - start)

@@ -1,0 +1,59 @@
+"""The house's ladder: which prices and sizes to show around a fair value. Pure; randomness comes in as an argument."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+from services.sandbox.money import MICRO
+from services.sandbox.scenario import Lognormal, Scenario
+
+LEVELS = 8
+SIZE_STEP = MICRO // 100
+DEPTH_SIGMA = 0.45
+# (median dollars at the touch, median dollars on the best three levels) by window length in minutes.
+DEPTH_USD = {5: (37.0, 325.0), 15: (50.0, 500.0)}
+
+Ladder = dict[tuple[bool, int], int]
+
+
+def lognormal(rng: Random, shape: Lognormal) -> float:
+    return shape.median * math.exp(rng.gauss(0.0, shape.sigma)) if shape.median else 0.0
+
+
+def spread_ticks(rng: Random, scenario: Scenario) -> int:
+    draw = rng.random()
+    for ticks, chance in scenario.spread_ticks:
+        draw -= chance
+        if draw < 0:
+            return ticks
+    return scenario.spread_ticks[-1][0]
+
+
+def touch_prices(*, fair: float, ticks: int, tick: int) -> tuple[int, int]:
+    """Best bid and ask `ticks` apart around `fair`; either may lie outside the tradable range, then that side is empty."""
+    bid = math.floor((fair * MICRO - (ticks - 1) * tick / 2) / tick) * tick
+    return bid, bid + ticks * tick
+
+
+def ladder(*, bid: int, ask: int, tick: int, minutes: int, rng: Random, scenario: Scenario) -> Ladder:
+    """Sizes by (is_bid, price), `LEVELS` on each side of the touch, inside [tick, 1 - tick]."""
+    touch_usd, top3_usd = DEPTH_USD[minutes]
+    deeper = (top3_usd - touch_usd) / 2
+    sizes: Ladder = {}
+    for step in range(LEVELS):
+        shape = (
+            Lognormal(median=touch_usd, sigma=scenario.touch_usd_sigma)
+            if step == 0
+            else Lognormal(median=deeper, sigma=DEPTH_SIGMA)
+        )
+        for is_bid, price in ((True, bid - step * tick), (False, ask + step * tick)):
+            if tick <= price <= MICRO - tick:
+                sizes[(is_bid, price)] = _shares(lognormal(rng, shape), price if is_bid else MICRO - price)
+    return sizes
+
+
+def _shares(dollars: float, price: int) -> int:
+    """House orders are BUYs of one outcome: dollars buy more shares of the cheaper side, up to a cap near the edges."""
+    shares = dollars * MICRO / max(price, 50_000)
+    return max(5 * MICRO, round(shares * 100) * SIZE_STEP)

@@ -1,0 +1,56 @@
+"""Refusals: the venue's answer to a request that it will not carry out (venue.md 3.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Refusal(Exception):
+    """An HTTP error with the venue's text. `order_id` is set where the refused order is known."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int = 400,
+        code: str | None = None,
+        order_id: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+        self.code = code
+        self.order_id = order_id
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, object]:
+        body: dict[str, object] = {"error": self.text}
+        if self.code:
+            body["code"] = self.code
+        if self.order_id:
+            body["orderID"] = self.order_id
+        if "Retry-After" in self.headers:
+            body["retry_after_seconds"] = int(self.headers["Retry-After"])
+        return body
+
+
+INVALID_PAYLOAD = "Invalid order payload"
+UNAUTHORIZED = "Unauthorized/Invalid api key"
+INVALID_L1 = "Invalid L1 Request headers"
+NOT_OWNER = "the order owner has to be the owner of the API KEY"
+NOT_SIGNER = "the order signer address has to be the address of the API KEY"
+INVALID_SIGNATURE = "invalid signature"
+INVALID_VERSION = "invalid order version"
+NOT_ALLOWED = "maker address not allowed, please use the deposit wallet flow"
+MARKET_NOT_FOUND = "market not found"
+NO_ORDERBOOK = "No orderbook exists for the requested token id"
+ALREADY_GONE = "already canceled or matched"
+STILL_HELD = "order match delayed due to market conditions"
+RESTARTING = "engine restarting"
+TIMED_OUT = "order timed out"
+INTERNAL = "internal server error"
+
+
+def duplicated(order_id: str) -> Refusal:
+    return Refusal(f"order {order_id} is invalid. Duplicated.", order_id=order_id)

@@ -1,0 +1,82 @@
+"""Scenarios: everything about the simulated world that a test may want to change, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lognormal:
+    """Positive random quantity given by its median and the standard deviation of its logarithm."""
+
+    median: float
+    sigma: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scenario:
+    """Parameters of price, makers, takers, order path and settlement. Seconds unless the name says otherwise."""
+
+    name: str
+    summary: str
+    # Price: 50 ms grid, basis points per square root of a second, jumps an hour, size of a jump in basis points.
+    sigma_bps: float = 0.4
+    sigma_window_sd: float = 0.4
+    jumps_per_hour: float = 6.0
+    jump_bps: float = 5.0
+    basis_sd_bps: float = 1.5
+    basis_half_life_s: float = 1800.0
+    oracle_lag_s: float = 0.5
+    # Makers.
+    maker_lag: Lognormal = Lognormal(median=1.08, sigma=1.56)
+    maker_lag_scale: float = 1.0
+    maker_noise: float = 0.0032
+    maker_hysteresis: float = 0.009
+    spread_ticks: tuple[tuple[int, float], ...] = ((1, 0.6), (2, 0.3), (3, 0.1))
+    touch_usd_sigma: float = 1.0
+    # Takers.
+    competitors: bool = True
+    competitor_lag: Lognormal = Lognormal(median=0.41, sigma=0.86)
+    competitor_edge: float = 0.02
+    noise_takes_per_minute: float = 4.0
+    noise_take_usd: Lognormal = Lognormal(median=8.0, sigma=0.9)
+    # Order path in milliseconds of venue time: median 230, 95th percentile 380.
+    order_path_ms: Lognormal = Lognormal(median=230.0, sigma=0.305)
+    hold_ms: float = 150.0
+    # Feeds: delay between the event and its delivery, in milliseconds.
+    spot_feed_ms: float = 106.0
+    rtds_spot_ms: float = 260.0
+    rtds_oracle_ms: float = 1280.0
+    clob_ws_ms: float = 60.0
+    # Settlement.
+    post_close_s: float = 1.5
+    settle: Lognormal = Lognormal(median=54.0, sigma=0.372)
+    settle_max_s: float = 162.0
+    redeem_after_s: float = 10.0
+    mined_after_s: float = 2.0
+    confirmed_after_s: float = 5.0
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(name="efficient", summary="measured defaults: makers react in 0.3 s, competitors race for stale quotes"),
+        Scenario(
+            name="slow_makers",
+            summary="makers react ten times later and nobody competes: a correct system earns",
+            maker_lag_scale=10.0,
+            competitors=False,
+        ),
+        Scenario(
+            name="instant",
+            summary="no order path, no hold, no feed delays: for tests of mechanics",
+            order_path_ms=Lognormal(median=0.0, sigma=0.0),
+            hold_ms=0.0,
+            spot_feed_ms=0.0,
+            rtds_spot_ms=0.0,
+            rtds_oracle_ms=0.0,
+            clob_ws_ms=0.0,
+        ),
+    )
+}
+DEFAULT_SCENARIO = "efficient"

@@ -1,0 +1,139 @@
+"""Trades: what one match moved, how it is undone, and its way from MATCHED to CONFIRMED or FAILED (venue.md 3.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.sandbox.accounts import Account, Activity
+from services.sandbox.book import BookOrder, Fill, Side
+from services.sandbox.markets import Market
+from services.sandbox.money import vwap_text
+
+
+class TradeStatus(StrEnum):
+    MATCHED = "MATCHED"
+    MINED = "MINED"
+    CONFIRMED = "CONFIRMED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Move:
+    """Change of one party's shares of one token and of its cash; `dollars` includes the fee."""
+
+    account: Account
+    token_id: str
+    shares: int
+    dollars: int
+    fee: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Trade:
+    """One call of the matching engine: a taker against one or more makers, charged one fee on the VWAP."""
+
+    id: str
+    market: Market
+    taker: BookOrder
+    taker_key: str
+    fills: list[Fill]
+    shares: int
+    notional: int
+    fee: int
+    matched_ns: int
+    moves: list[Move]
+    maker_keys: dict[str, str] = field(default_factory=dict)
+    status: TradeStatus = TradeStatus.MATCHED
+    updated_ns: int = 0
+    transaction: str = ""
+    will_fail: bool = False
+
+    @property
+    def price(self) -> str:
+        return vwap_text(notional=self.notional, shares=self.shares)
+
+    def parties(self) -> list[Account]:
+        """The clients that took part, each once, taker first."""
+        seen: dict[int, Account] = {}
+        for account in (self.taker.account, *(fill.maker.account for fill in self.fills)):
+            if not account.house:
+                seen.setdefault(id(account), account)
+        return list(seen.values())
+
+
+def moves_of(market: Market, taker: BookOrder, fills: list[Fill], *, fee: int) -> list[Move]:
+    """Who gives and gets what: transfer, mint (two BUYs) or merge (two SELLs). The fee falls on the taker."""
+    sign = 1 if taker.side is Side.BUY else -1
+    shares = sum(fill.shares for fill in fills)
+    dollars = sum(fill.dollars for fill in fills)
+    moves = [
+        Move(
+            account=taker.account,
+            token_id=market.tokens[taker.outcome],
+            shares=sign * shares,
+            dollars=-sign * dollars - fee,
+            fee=fee,
+        )
+    ]
+    for fill in fills:
+        maker = fill.maker
+        same_token = maker.outcome == taker.outcome
+        paid = fill.dollars if same_token else fill.shares - fill.dollars
+        maker_sign = 1 if maker.side is Side.BUY else -1
+        moves.append(
+            Move(
+                account=maker.account,
+                token_id=market.tokens[maker.outcome],
+                shares=maker_sign * fill.shares,
+                dollars=-maker_sign * paid,
+            )
+        )
+    return moves
+
+
+def apply_moves(market: Market, moves: list[Move], *, now_ns: int) -> None:
+    """Book the moves; collateral grows with minted and shrinks with merged pairs."""
+    for move in moves:
+        account = move.account
+        account.cash += move.dollars
+        account.fees_paid += move.fee
+        holding = account.holding(move.token_id)
+        if move.shares > 0:
+            holding.add(shares=move.shares, cost=-move.dollars - move.fee, fee=move.fee, now_ns=now_ns)
+        else:
+            holding.take(shares=-move.shares, proceeds=move.dollars, now_ns=now_ns)
+    market.collateral -= sum(move.dollars + move.fee for move in moves)
+
+
+def undo_moves(market: Market, moves: list[Move]) -> None:
+    """Give everything back, as the venue does when a trade FAILED."""
+    for move in moves:
+        account, holding = move.account, move.account.holding(move.token_id)
+        account.cash -= move.dollars
+        account.fees_paid -= move.fee
+        holding.shares -= move.shares
+        if move.shares > 0:
+            holding.cost = max(0, holding.cost + move.dollars + move.fee) if holding.shares else 0
+            holding.bought -= move.shares
+            holding.fees -= move.fee
+        else:
+            holding.cost += move.dollars
+    market.collateral += sum(move.dollars + move.fee for move in moves)
+
+
+def trade_activity(trade: Trade, move: Move) -> Activity:
+    dollars = abs(move.dollars + move.fee)
+    shares = abs(move.shares)
+    return Activity(
+        kind="TRADE",
+        at_ns=trade.matched_ns,
+        condition_id=trade.market.condition_id,
+        token_id=move.token_id,
+        side=str(Side.BUY if move.shares > 0 else Side.SELL),
+        shares=shares,
+        dollars=dollars,
+        price=vwap_text(notional=dollars, shares=shares),
+        transaction=trade.transaction,
+        trade_id=trade.id,
+    )

@@ -1,0 +1,207 @@
+"""One run of the sandbox: builds every part, owns the background loops, and knows its seeded accounts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from services.sandbox.accounts import Account, Accounts
+from services.sandbox.auth import Keys
+from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
+from services.sandbox.eventlog import log_event
+from services.sandbox.exchange import HOUSE_CASH, Exchange
+from services.sandbox.faults import Fault, Faults
+from services.sandbox.feeds import Feeds
+from services.sandbox.gateway import Gateway
+from services.sandbox.house import STEP_NS, House
+from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
+from services.sandbox.markets import Markets
+from services.sandbox.money import MICRO
+from services.sandbox.prices import ASSETS, IndexPath, Oracle
+from services.sandbox.rtds import Rtds
+from services.sandbox.scenario import Lognormal, Scenario
+from services.sandbox.settlement import Settlement
+from services.sandbox.spot import Spot
+from services.sandbox.wallets import address_of_key, deposit_wallet, derived_address, key_from_seed
+
+SEEDED_SIGNATURE_TYPES = (3, 0)
+DEPOSIT_WALLET = 3
+SPOT_STEP_NS = 100 * MS_NS
+# At high speeds steps are spread over at least this much real time, so that the loop never spins.
+MIN_REAL_STEP_S = 0.01
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSettings:
+    """What makes a run: the same values give the same prices, markets, keys and settlement times."""
+
+    seed: int
+    scenario: Scenario
+    speed: float
+    anchor_ns: int
+    bankroll_usd: int
+
+
+class World:
+    """Everything alive in one process. `start` and `stop` must run inside the event loop."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self.settings = settings
+        self.scenario = settings.scenario
+        self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed)
+        self.markets = Markets(seed=settings.seed)
+        self.accounts = Accounts()
+        self.faults = Faults(self.clock)
+        self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
+        self.limiter = RateLimiter(self.clock)
+        self.heartbeats = Heartbeats(self.clock)
+        self.paths = {
+            code: IndexPath(asset=asset, seed=settings.seed, anchor_ns=settings.anchor_ns, scenario=self.scenario)
+            for code, asset in ASSETS.items()
+        }
+        self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
+        self.feeds = Feeds(
+            clock=self.clock, markets=self.markets, keys=self.keys, faults=self.faults, scenario=self.scenario
+        )
+        self.exchange = Exchange(
+            clock=self.clock,
+            markets=self.markets,
+            accounts=self.accounts,
+            events=self.feeds,
+            seed=settings.seed,
+            ghost=lambda: self.faults.take(Fault.GHOST_FILL),
+        )
+        self.gateway = Gateway(
+            exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed
+        )
+        self.house = self._make_house()
+        self.settlement = Settlement(
+            exchange=self.exchange, house=self.house, oracles=self.oracles, scenario=self.scenario, seed=settings.seed
+        )
+        self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
+        self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
+        self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open_account(
+        self, *, signature_type: int, index: int | None = None, address: str | None = None
+    ) -> Account:
+        """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""
+        now_ns = self.clock.now_ns()
+        private_key = ""
+        if address is None:
+            number = len(self.accounts.everyone) if index is None else index
+            key = key_from_seed(seed=self.settings.seed, index=number)
+            address, private_key = address_of_key(key), "0x" + key.secret.hex()
+        account = self.accounts.find(address)
+        if account is None:
+            account = self.accounts.add(
+                Account(
+                    address=address,
+                    wallet=wallet_for(address, signature_type=signature_type),
+                    signature_type=signature_type,
+                    private_key=private_key,
+                )
+            )
+        account.deposit(self.settings.bankroll_usd * MICRO, now_ns=now_ns)
+        if not self.keys.of_address(address):
+            self.keys.issue(address)
+        return account
+
+    def change_scenario(self, changes: dict[str, float]) -> Scenario:
+        """Change numeric knobs of the running scenario; `order_path_ms` sets the median. Raises KeyError on unknown names."""
+        known = {field.name for field in fields(Scenario)}
+        values: dict[str, object] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise KeyError(name)
+            current = getattr(self.scenario, name)
+            if isinstance(current, Lognormal):
+                values[name] = replace(current, median=float(value))
+            else:
+                values[name] = bool(value) if isinstance(current, bool) else float(value)
+        self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
+        for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.spot):
+            part.scenario = self.scenario
+        return self.scenario
+
+    def start(self) -> None:
+        now_ns = self.clock.now_ns()
+        self.settlement.step(now_ns)
+        self.house.step(now_ns)
+        loops: tuple[tuple[int, Callable[[int], None]], ...] = (
+            (STEP_NS, self._step_trading),
+            (SECOND_NS, self._step_second),
+            (SPOT_STEP_NS, self.spot.step),
+            (HEARTBEAT_CHECK_S * SECOND_NS, self._step_heartbeats),
+        )
+        self._tasks = [asyncio.create_task(self._every(step_ns, work)) for step_ns, work in loops]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.spot.hub):
+            await hub.close()
+
+    async def _every(self, step_ns: int, work: Callable[[int], None]) -> None:
+        """Call `work` on a grid of venue time. Steps that were missed are skipped, never caught up."""
+        step_ns = max(step_ns, int(MIN_REAL_STEP_S * self.clock.speed * SECOND_NS))
+        while True:
+            now_ns = self.clock.now_ns()
+            due_ns = (now_ns // step_ns + 1) * step_ns
+            await self.clock.sleep_until(due_ns)
+            work(self.clock.now_ns())
+
+    def _step_trading(self, now_ns: int) -> None:
+        self.house.step(now_ns)
+        self.settlement.step_trades(now_ns)
+
+    def _step_second(self, now_ns: int) -> None:
+        self.settlement.step(now_ns)
+        self.rtds.step(now_ns // SECOND_NS)
+
+    def _step_heartbeats(self, now_ns: int) -> None:
+        for api_key in self.heartbeats.silent(now_ns):
+            orders = [
+                order
+                for account in self.accounts.everyone
+                for order in account.open_orders.values()
+                if order.api_key == api_key and order.resting
+            ]
+            if orders:
+                self.exchange.cancel_where(orders)
+                log_event("heartbeat_lost", api_key=api_key, canceled=len(orders))
+
+    def _make_house(self) -> House:
+        parties = [
+            self.accounts.add(
+                Account(
+                    address=derived_address(label=f"house:{name}"),
+                    wallet=derived_address(label=f"house:{name}"),
+                    signature_type=0,
+                    house=True,
+                )
+            )
+            for name in ("makers", "takers")
+        ]
+        for party in parties:
+            party.deposit(HOUSE_CASH, now_ns=self.clock.now_ns())
+        return House(
+            exchange=self.exchange,
+            makers=parties[0],
+            takers=parties[1],
+            paths=self.paths,
+            oracles=self.oracles,
+            scenario=self.scenario,
+            seed=self.settings.seed,
+        )
+
+
+def wallet_for(address: str, *, signature_type: int) -> str:
+    if signature_type == 0:
+        return address
+    if signature_type == DEPOSIT_WALLET:
+        return deposit_wallet(address)
+    return derived_address(label=f"wallet:{signature_type}:{address.lower()}")
