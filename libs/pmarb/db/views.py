@@ -326,6 +326,11 @@ def trades_between(connection: Connection, *, start: int, end: int) -> int:
     return _count(connection, query, start, end)
 
 
+def verdicts_between(connection: Connection, *, start: int, end: int) -> int:
+    """Opportunities that risk judged in [start, end)."""
+    return _count(connection, "SELECT count(*) FROM verdicts WHERE judged_at >= %s AND judged_at < %s", start, end)
+
+
 def tick_to_wire(connection: Connection) -> Latency:
     """From the tick that showed the opportunity to the signed order's first byte out."""
     query: LiteralString = """

@@ -1,0 +1,74 @@
+"use strict";
+// Shows the console's read-only views; every value is put in as text, never as markup.
+const COLUMNS = {
+  positions: ["slug", "outcome", "shares", "provisional", "cost", "fees", "fair", "status"],
+  orders: ["created_at", "slug", "side", "outcome", "limit_price", "shares", "filled", "state", "cause"],
+  rejections: ["name", "count"],
+  opportunities: ["judged_at", "slug", "verdict", "reason", "detail", "opportunity_id"],
+  alerts: ["ts_event", "priority", "title", "body", "delivered"],
+};
+const TIMES = new Set(["created_at", "judged_at", "ts_event"]);
+
+function text(name, value) {
+  if (TIMES.has(name)) return new Date(value / 1e6).toISOString().slice(11, 19);
+  return String(value);
+}
+
+function table(name, rows) {
+  const place = document.getElementById(name);
+  if (!rows.length) { place.textContent = "none"; return; }
+  const element = document.createElement("table");
+  const head = element.createTHead().insertRow();
+  for (const column of COLUMNS[name]) {
+    const cell = document.createElement("th");
+    cell.textContent = column.replaceAll("_", " ");
+    head.append(cell);
+  }
+  const body = element.createTBody();
+  for (const row of rows) {
+    const line = body.insertRow();
+    for (const column of COLUMNS[name]) line.insertCell().textContent = text(column, row[column]);
+  }
+  place.replaceChildren(element);
+}
+
+function figures(status) {
+  const shown = {
+    "P&L confirmed": status.pnl.confirmed,
+    "P&L provisional": status.pnl.provisional,
+    "fees paid": status.pnl.fees,
+    "cash": status.balances.cash,
+    "settled": status.pnl.settled,
+    "fills": status.fills,
+    "open orders": status.open_orders,
+    "tick to wire p50 ms": status.tick_to_wire_ms.p50.toFixed(2),
+  };
+  document.getElementById("figures").replaceChildren(...Object.entries(shown).map(([name, value]) => {
+    const box = document.createElement("div"), strong = document.createElement("b");
+    strong.textContent = String(value);
+    box.append(strong, name);
+    return box;
+  }));
+  document.getElementById("state").textContent = `${status.state.state}: ${status.state.why}`;
+}
+
+async function get(path) {
+  const answer = await fetch(path);
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error || answer.statusText);
+  return body;
+}
+
+async function refresh() {
+  const notice = document.getElementById("notice");
+  try {
+    figures(await get("/status"));
+    for (const name of Object.keys(COLUMNS)) table(name, await get(`/${name}?limit=15`));
+    notice.textContent = `As of ${new Date().toLocaleTimeString()}. Times are UTC of the venue.`;
+  } catch (error) {
+    notice.textContent = `Not up to date: ${error.message}`;
+  }
+}
+
+refresh();
+setInterval(refresh, 2000);
