@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import partial
 
 from tests.compose.stack import Stack, eventually
 
@@ -89,15 +90,13 @@ def a_crash_recovers(stack: Stack) -> str:
         container = stack.containers(name)[0]
         started = stack.inspect(container, "{{.State.StartedAt}}")
         stack.crash(container)
-        took = eventually(
-            lambda container=container, started=started: (
-                stack.inspect(container, "{{.State.StartedAt}}") != started and stack.healthy(container)
-            ),
-            within=90,
-            saying=f"{name} did not recover",
-        )
+        took = eventually(partial(came_back, stack, container, started), within=90, saying=f"{name} did not recover")
         evidence.append(f"{name} {took:.0f} s")
     return "healthy again: " + ", ".join(evidence)
+
+
+def came_back(stack: Stack, container: str, started: str) -> bool:
+    return stack.inspect(container, "{{.State.StartedAt}}") != started and stack.healthy(container)
 
 
 def trades_after_all_that(stack: Stack) -> str:
