@@ -11,10 +11,10 @@ a trade shows up that proves it wrong.
 """
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 
-from pmarb.domain.values import ZERO, Side
+from pmarb.domain.values import EXACT, MICRO, ZERO, Side
 
 
 class OrderType(StrEnum):
@@ -75,7 +75,9 @@ class Trade:
 
     @property
     def notional(self) -> Decimal:
-        return self.shares * self.price
+        """Dollars against the shares. A match pays whole millionths; a VWAP may have no end, so its product is rounded
+        to the nearest one, which is what was paid."""
+        return (self.shares * self.price).quantize(MICRO, rounding=ROUND_HALF_EVEN, context=EXACT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

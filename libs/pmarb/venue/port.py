@@ -67,7 +67,7 @@ PostResult = PostAccepted | PostRefused | PostIndeterminate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueOrder:
-    """An open order as the venue lists it."""
+    """An open order as the venue lists it; `state` is LIVE, or DELAYED while the venue holds it."""
 
     order_hash: str
     market: str
@@ -76,6 +76,7 @@ class VenueOrder:
     price: Decimal
     shares: Decimal
     matched: Decimal
+    state: OrderState = OrderState.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
