@@ -1,10 +1,13 @@
 """What docker-compose.yml promises about keys, doors and capabilities, read from the file itself."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from pmarb.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -88,6 +91,14 @@ def test_every_image_is_the_same_recipe_for_one_service(name: str) -> None:
         "args": {"SERVICE": name},
     }
     assert (ROOT / "requirements" / f"{name}.txt").exists()
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_every_setting_of_a_service_can_be_set(name: str) -> None:
+    module = importlib.import_module(f"services.{name}.settings")
+    own = [found for found in vars(module).values() if isinstance(found, type) and issubclass(found, Settings)]
+    fields = {field.upper() for settings in own for field in settings.model_fields}
+    assert fields - SERVICES[name]["environment"].keys() == set()
 
 
 def test_the_scanner_can_be_scaled() -> None:
