@@ -1,0 +1,37 @@
+"""The trading state as the executor reads and latches it. The row in Postgres is the truth."""
+
+from pmarb.db.pool import Connection, Pool
+from pmarb.domain.messages import TradingState
+
+RECONCILER = 7002
+"""Advisory lock: whoever holds it reconciles."""
+
+
+class StateRow:
+    """The trading_state table."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self) -> TradingState:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SELECT state FROM trading_state WHERE id = 1")).fetchone()
+        return TradingState.KILLED if row is None else TradingState(row[0])
+
+    async def kill(self, *, who: str, why: str, now: int) -> bool:
+        """Latch KILLED. Waits for inserts that were let through before; whether it was not latched already."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "WITH latched AS (UPDATE trading_state SET state = 'KILLED', who = %(who)s, why = %(why)s, "
+                "since = %(now)s, clears_at = 0 WHERE id = 1 AND state <> 'KILLED' RETURNING state) "
+                "INSERT INTO state_log (state, who, why, ts_event) "
+                "SELECT state, %(who)s, %(why)s, %(now)s FROM latched RETURNING id",
+                {"who": who, "why": why, "now": now},
+            )
+            return await cursor.fetchone() is not None
+
+
+async def try_lead(connection: Connection) -> bool:
+    """Take the reconciler's lock on this connection if nobody has it; it lasts as long as the connection."""
+    row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", (RECONCILER,))).fetchone()
+    return bool(row and row[0])
