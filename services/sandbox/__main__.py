@@ -19,6 +19,7 @@ from services.sandbox.settings import SettingError, Settings, read_settings
 from services.sandbox.world import World
 
 GRACE_S = 1
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised, never bound by default
 
 
 class Server(uvicorn.Server):
@@ -38,15 +39,15 @@ class Server(uvicorn.Server):
 
 
 def announce(world: World, *, settings: Settings, port: int) -> None:
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    host = "127.0.0.1" if settings.host in ANY_ADDRESS else settings.host
     ready = ready_object(world, host=f"{host}:{port}")
     if settings.as_json:
-        print(orjson.dumps(ready).decode(), flush=True)
+        say(orjson.dumps(ready).decode())
     else:
-        print("\n".join(f"{name:<10} {value}" for name, value in ready.items() if name != "accounts"), flush=True)
+        say("\n".join(f"{name:<10} {value}" for name, value in ready.items() if name != "accounts"))
         for account in ready["accounts"]:
-            print(f"account    type {account['signature_type']} address {account['address']} wallet {account['wallet']}")
-            print(f"           key {account['private_key']}", flush=True)
+            kind, address, wallet = account["signature_type"], account["address"], account["wallet"]
+            say(f"account    type {kind} address {address} wallet {wallet} key {account['private_key']}")
     log_event("ready", port=port, seed=ready["seed"], scenario=ready["scenario"], speed=world.settings.speed)
 
 
@@ -54,11 +55,16 @@ def _already_stopped(number: int, frame: FrameType | None) -> None:
     """The server has dealt with the signal."""
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:], os.environ)
     except SettingError as error:
-        print(f"sandbox: {error}", file=sys.stderr)
+        sys.stderr.write(f"sandbox: {error}\n")
         return 2
     world = World(settings.run)
     config = uvicorn.Config(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Holding:
-    """Shares of one token with what they cost. `cost` excludes fees; `realized` is the profit of what was sold or redeemed."""
+    """Shares of one token with what they cost.
+
+    `cost` excludes fees; `realized` is the profit of what was sold or redeemed.
+    """
 
     shares: int = 0
     cost: int = 0

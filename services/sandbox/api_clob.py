@@ -174,7 +174,7 @@ async def batch(request: Request) -> list[dict[str, Any]]:
 
 
 def clob_market(market: Market) -> dict[str, Any]:
-    """Short-keyed metadata: tokens with labels, tick, minimum, fee schedule, taker delay flag (venue.md 3.8 and 4.3)."""
+    """Short-keyed metadata: labelled tokens, tick, minimum, fee schedule, taker delay (venue.md 3.8, 4.3)."""
     return {
         "c": market.condition_id,
         "t": [{"t": token, "o": label} for token, label in zip(market.tokens, OUTCOMES, strict=True)],

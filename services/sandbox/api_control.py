@@ -1,4 +1,7 @@
-"""The control API under /sandbox: ready line, accounts and their full truth, faults, knobs. Never for public addresses."""
+"""The control API under /sandbox: ready line, accounts and their full truth, faults, knobs.
+
+Never for public addresses.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ class Control:
         return reply_json({"ok": True, "markets": len(self.world.markets.live())})
 
     async def make_account(self, request: Request) -> Response:
-        """`{"address"?, "signature_type"?}`: funds an address, or makes a new key; a known address gets another bankroll."""
+        """`{"address"?, "signature_type"?}`: fund an address, or make a key; a known address gets another bankroll."""
         body = await json_object(request)
         signature_type = body.get("signature_type", 3)
         if signature_type not in (0, 1, 2, 3):
@@ -97,7 +100,9 @@ class Control:
 
     async def scenarios(self, request: Request) -> Response:
         require_private(request)
-        return reply_json({"running": asdict(self.world.scenario), "known": [asdict(each) for each in SCENARIOS.values()]})
+        return reply_json(
+            {"running": asdict(self.world.scenario), "known": [asdict(each) for each in SCENARIOS.values()]}
+        )
 
     async def knobs(self, request: Request) -> Response:
         """`{"hold_ms": 0, "order_path_ms": 0}`: numeric fields of the scenario; for lognormal ones the median."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -41,11 +42,13 @@ class Outside:
         return router
 
     async def klines(
-        self, symbol: str = "", interval: str = "", startTime: int | None = None, limit: int = KLINES_DEFAULT  # noqa: N803
+        self,
+        symbol: str = "",
+        interval: str = "",
+        start_ms: Annotated[int | None, Query(alias="startTime")] = None,
+        limit: int = KLINES_DEFAULT,
     ) -> Response:
-        return reply_json(
-            self.world.spot.klines(ticker=symbol, interval=interval, start_ms=startTime, limit=limit)
-        )
+        return reply_json(self.world.spot.klines(ticker=symbol, interval=interval, start_ms=start_ms, limit=limit))
 
     async def spot_time(self) -> Response:
         return reply_json({"serverTime": self.world.clock.now_ns() // MS_NS})
@@ -63,7 +66,11 @@ class Outside:
         if code not in ASSETS:
             raise Refusal("invalid symbol")
         start = _epoch(query.get("eventStartTime", ""))
-        end = _epoch(query["endDate"]) if "endDate" in query else start + PRICE_VARIANTS.get(query.get("variant", ""), 300)
+        end = (
+            _epoch(query["endDate"])
+            if "endDate" in query
+            else start + PRICE_VARIANTS.get(query.get("variant", ""), 300)
+        )
         oracle, now_s = self.world.oracles[code], self.world.clock.now_s()
         twap = query.get("twapEnabled") == "true" and query.get("twapLookbackSeconds") == "60"
         value = oracle.twap if twap else oracle.tick
@@ -106,6 +113,6 @@ class Outside:
 
 def _epoch(text: str) -> int:
     try:
-        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+        return int(datetime.fromisoformat(text).timestamp())
     except ValueError as error:
         raise Refusal("invalid date") from error

@@ -5,9 +5,9 @@
     ws market  /ws/market        ws user  /ws/user               rtds    /rtds       index, oracle, TWAP
     spot       /spot             Binance-like streams, klines    control /sandbox    accounts, faults, knobs
 
-Markets are rolling up/down windows (BTC and ETH, 5 and 15 minutes) over a seeded price path; simulated makers and takers trade
-them; orders must be signed for real; settlement and redemption follow the venue's rules. Nothing here is shared with the code it
-examines.
+Markets are rolling up/down windows (BTC and ETH, 5 and 15 minutes) over a seeded price path; simulated makers and
+takers trade them; orders must be signed for real; settlement and redemption follow the venue's rules. Nothing here
+is shared with the code it examines.
 """
 
 from __future__ import annotations
@@ -70,6 +70,6 @@ async def on_refusal(_: Request, error: Exception) -> Response:
     return refusal_response(error)
 
 
-async def on_malformed(_: Request, error: Exception) -> Response:
+async def on_malformed(_: Request, __: Exception) -> Response:
     """Query parameters of the wrong type."""
     return refusal_response(Refusal(INVALID_PAYLOAD))

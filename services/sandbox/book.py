@@ -1,7 +1,8 @@
 """One mirrored, integer order book a market: a bid on one outcome at p is an ask on the other at 1 - p (venue.md 3.9).
 
-Everything is kept in coordinates of the first outcome ("Up"): buying Up and selling Down are bids, the others asks. Prices are
-micro-dollars, sizes micro-shares. Priority is price, then arrival. Planning a match changes nothing; applying it does.
+Everything is kept in coordinates of the first outcome ("Up"): buying Up and selling Down are bids, the others asks.
+Prices are micro-dollars, sizes micro-shares. Priority is price, then arrival. Planning a match changes nothing;
+applying it does.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class Fill:
     price: int
     dollars: int
 
+    @property
+    def value(self) -> int:
+        """Exact product of shares and price, before the rounding of `dollars`."""
+        return self.shares * self.price
+
 
 class Book:
     """Resting orders of one market."""
@@ -126,7 +132,10 @@ class Book:
         return best is not None and best >= order.book_price
 
     def plan(self, taker: BookOrder) -> list[Fill]:
-        """The fills `taker` would get now, best price first. A BUY with a budget spends dollars, others trade shares."""
+        """The fills `taker` would get now, best price first.
+
+        A BUY with a budget spends dollars, others trade shares.
+        """
         fills: list[Fill] = []
         dollars, shares = taker.budget, taker.remaining
         for level in self._opposite(taker):
@@ -152,7 +161,7 @@ class Book:
         return [(MICRO - price, levels[price].total) for price in sorted(levels, reverse=True)]
 
     def drain_changes(self) -> list[tuple[bool, int, int]]:
-        """(is_bid, price, new total) of every level touched since the last call, in coordinates of the first outcome."""
+        """(is_bid, price, new total) of each level touched since the last call, in terms of the first outcome."""
         changed = [
             (is_bid, price, level.total if (level := (self.bids if is_bid else self.asks).get(price)) else 0)
             for is_bid, price in self._changed

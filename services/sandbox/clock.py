@@ -1,7 +1,7 @@
 """Venue time: the wall clock stretched by a speed factor around an anchor.
 
-`now_ns()` is `anchor_ns + (wall_ns - anchor_ns) * speed`. Windows, holds, delays and settlement all run in venue time, so a
-sandbox at speed 10 lives ten venue seconds per real second. All times are integer nanoseconds UTC.
+`now_ns()` is `anchor_ns + (wall_ns - anchor_ns) * speed`. Windows, holds, delays and settlement all run in venue time:
+a sandbox at speed 10 lives ten venue seconds per real second. All times are integer nanoseconds UTC.
 """
 
 from __future__ import annotations

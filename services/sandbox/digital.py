@@ -35,7 +35,7 @@ def up_probability(*, spot: float, strike: float, elapsed_mean: float, tau: floa
 def up_probability_before_open(
     *, spot: float, elapsed_mean: float, until_open: float, window: float, variance: float
 ) -> float:
-    """The same while the opening TWAP still forms: `until_open` seconds to the start of a `window` seconds long market."""
+    """The same while the opening TWAP forms: `until_open` seconds to the start, `window` the length in seconds."""
     if until_open >= TWAP_S:
         return 0.5
     u, length, tau = until_open, float(TWAP_S), until_open + window

@@ -111,9 +111,7 @@ def nested_trailer(*, domain: bytes, contents: bytes) -> bytes:
 
 
 def login_digest(*, address: str, timestamp: str, nonce: int) -> bytes:
-    domain = keccak256(
-        keccak256(LOGIN_DOMAIN_TYPE) + keccak256(b"ClobAuthDomain") + keccak256(b"1") + _word(CHAIN_ID)
-    )
+    domain = keccak256(keccak256(LOGIN_DOMAIN_TYPE) + keccak256(b"ClobAuthDomain") + keccak256(b"1") + _word(CHAIN_ID))
     struct = keccak256(
         keccak256(LOGIN_TYPE)
         + _address_word(address)

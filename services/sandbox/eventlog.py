@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 def log_event(event: str, *, level: str = "info", **values: object) -> None:
     stamp = datetime.now(tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     pairs = " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
-    print(f"{stamp} {level} {event} {pairs}".rstrip(), file=sys.stderr, flush=True)
+    sys.stderr.write(f"{stamp} {level} {event} {pairs}".rstrip() + "\n")
+    sys.stderr.flush()
 
 
 def _quoted(value: object) -> str:

@@ -1,7 +1,10 @@
-"""The exchange: validates, holds, matches and cancels orders, and moves money. Synchronous; waiting is the gateway's work.
+"""The exchange: validates, holds, matches and cancels orders, and moves money.
 
-Takers never execute against anything but the book of the moment they are matched. House parties (makers, competing and noise
-takers) trade by the same engine and always BUY: against each other's BUYs pairs are minted, so shares are never created from air.
+Synchronous; waiting is the gateway's work.
+
+Takers never execute against anything but the book of the moment they are matched. House parties (makers, competing
+and noise takers) trade by the same engine and always BUY: against each other's BUYs pairs are minted, so shares are
+never created from air.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class Exchange:
         markets: Markets,
         accounts: Accounts,
         events: Events,
-        seed: int,
+        run_tag: str,
         ghost: Callable[[], bool] = lambda: False,
     ) -> None:
         self.clock = clock
@@ -70,7 +73,7 @@ class Exchange:
         self.trades: dict[str, Trade] = {}
         self.unsettled: deque[Trade] = deque()
         self._ghost = ghost
-        self._seed = seed
+        self._run_tag = run_tag
         self._serial = 0
 
     # --- the life of a client's order -------------------------------------------------------------------------------
@@ -165,7 +168,8 @@ class Exchange:
         else:
             reserved = sum(other.reserved_cash for other in others)
             rest = 0 if not order.order_type.rests else order.maker_amount - dollars
-            fee = taker_fee(shares=shares, notional=dollars, schedule=order.market.fees)
+            value = sum(fill.value for fill in fills)
+            fee = taker_fee(shares=shares, value=value, schedule=order.market.fees)
             balance, amount = account.cash, dollars + fee + max(0, rest)
             if fills and order.order_type.rests and dollars + max(0, rest) < rules.MIN_MARKETABLE_BUY:
                 raise Refusal(rules.small_buy_refusal(dollars), order_id=order.id)
@@ -210,7 +214,8 @@ class Exchange:
         """Fee at the limit; at a better price a BUY of dollars may owe a little more, which the second check sees."""
         if order.side is Side.SELL:
             return 0
-        return taker_fee(shares=order.taker_amount, notional=order.maker_amount, schedule=order.market.fees)
+        value = order.maker_amount * MICRO
+        return taker_fee(shares=order.taker_amount, value=value, schedule=order.market.fees)
 
     # --- execution --------------------------------------------------------------------------------------------------
 
@@ -218,13 +223,17 @@ class Exchange:
         """Book the fills as one trade: balances, fee, records of the clients concerned, public print."""
         now_ns = self.clock.now_ns()
         shares, notional = sum(fill.shares for fill in fills), sum(fill.dollars for fill in fills)
-        fee = taker_fee(shares=shares, notional=notional, schedule=market.fees)
+        value = sum(fill.value for fill in fills)
+        fee = taker_fee(shares=shares, value=value, schedule=market.fees)
         moves = moves_of(market, taker, fills, fee=fee)
         apply_moves(market, moves, now_ns=now_ns)
         market.book.apply(fills)
         market.volume += notional
         market.trades += 1
-        market.last_price, market.last_side = fills[-1].price if taker.outcome == 0 else MICRO - fills[-1].price, taker.side
+        market.last_price, market.last_side = (
+            fills[-1].price if taker.outcome == 0 else MICRO - fills[-1].price,
+            taker.side,
+        )
         trade_id, transaction = self._ids()
         trade = Trade(
             id=trade_id,
@@ -234,6 +243,7 @@ class Exchange:
             fills=fills,
             shares=shares,
             notional=notional,
+            value=value,
             fee=fee,
             matched_ns=now_ns,
             updated_ns=now_ns,
@@ -313,7 +323,7 @@ class Exchange:
 
     def _ids(self) -> tuple[str, str]:
         self._serial += 1
-        digest = hashlib.sha256(f"{self._seed}:trade:{self._serial}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self._run_tag}:trade:{self._serial}".encode()).hexdigest()
         return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}", "0x" + digest
 
 

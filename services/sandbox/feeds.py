@@ -1,4 +1,4 @@
-"""The market and user channels: turns what the exchange reports into messages for whoever subscribed (venue.md 6.1, 6.2)."""
+"""The market and user channels: what the exchange reports, sent to whoever subscribed (venue.md 6.1, 6.2)."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ class UserClient(Connection):
 class Feeds:
     """Implements the exchange's Events over the two hubs."""
 
-    def __init__(
-        self, *, clock: VenueClock, markets: Markets, keys: Keys, faults: Faults, scenario: Scenario
-    ) -> None:
+    def __init__(self, *, clock: VenueClock, markets: Markets, keys: Keys, faults: Faults, scenario: Scenario) -> None:
         self.scenario = scenario
         self.market_hub: Hub[MarketClient] = Hub()
         self.user_hub: Hub[UserClient] = Hub()

@@ -19,10 +19,14 @@ class FeeSchedule:
     rebate_rate: Decimal = Decimal("0.2")
 
 
-def taker_fee(*, shares: int, notional: int, schedule: FeeSchedule) -> int:
-    """Fee in micro-dollars of one match of `shares` for `notional`, floored to five decimals of a dollar."""
+def taker_fee(*, shares: int, value: int, schedule: FeeSchedule) -> int:
+    """Fee in micro-dollars of one match, floored to five decimals of a dollar.
+
+    `value` is the exact sum of shares times price (micro-shares times micro-dollars), so that rounding of the cash
+    does not move the average price.
+    """
     if shares <= 0:
         return 0
-    price = Decimal(notional) / Decimal(shares)
+    price = Decimal(value) / Decimal(shares) / MICRO
     exact = Decimal(shares) / MICRO * schedule.rate * (price * (1 - price)) ** schedule.exponent
     return int(exact.quantize(FEE_STEP, rounding=ROUND_FLOOR) * MICRO)

@@ -1,4 +1,4 @@
-"""Gamma objects of up/down windows, shaped as the venue shapes them (venue.md 5.1): JSON lists inside JSON text included."""
+"""Gamma objects of up/down windows, in the venue's shape (venue.md 5.1), JSON lists as text included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of an order through the venue: network, validation, hold, match, reply, with the faults that may strike on the way.
+"""The way of an order through the venue: network, validation, hold, match, reply.
 
 The work runs in a task of its own: a client that hangs up does not cancel its order (venue.md 3.8).
 """

@@ -1,7 +1,7 @@
-"""The simulated crowd: makers who quote from a late view of the index, takers who race for their stale quotes, and noise.
+"""The simulated crowd: makers with a late view of the index, takers who race for their stale quotes, noise.
 
-Makers see the index with a lag that is drawn again every 200 ms; their view never moves backwards, which makes the effective
-reaction much quicker than the median lag (quant.md 6). They quote their own fair value, not the client's.
+Makers see the index with a lag that is drawn again every 200 ms; their view never moves backwards, which makes the
+effective reaction much quicker than the median lag (quant.md 6). They quote their own fair value, not the client's.
 """
 
 from __future__ import annotations

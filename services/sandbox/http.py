@@ -36,6 +36,6 @@ def query_list(request: Request, name: str) -> list[str]:
 class BrokenReply(Response):
     """Announces a body and never sends it: the server then closes the connection and the client loses the reply."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
         headers = [(b"content-type", b"application/json"), (b"content-length", b"400")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

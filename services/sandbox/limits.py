@@ -68,7 +68,10 @@ class Heart:
 
 
 class Heartbeats:
-    """Armed by the first call; a key that then stays silent for ten seconds loses its resting orders. Cannot be disarmed."""
+    """Armed by the first call; a key that then stays silent for ten seconds loses its resting orders.
+
+    Cannot be disarmed.
+    """
 
     def __init__(self, clock: VenueClock) -> None:
         self._clock = clock

@@ -21,6 +21,7 @@ FINE_TICK = MICRO // 1000
 # Beyond these prices the tick becomes finer (venue.md 5.6).
 FINE_ABOVE = 960_000
 FINE_BELOW = 40_000
+WINDOWS_AHEAD = 3
 EASTERN = ZoneInfo("America/New_York")
 
 
@@ -145,10 +146,14 @@ def make_market(*, family: Family, start: int, seed: int, now_ns: int) -> Market
     )
 
 
+def upcoming(family: Family, *, now_ns: int) -> range:
+    """Starts of the running window and of those that must exist already."""
+    current = now_ns // SECOND_NS // family.seconds * family.seconds
+    return range(current, current + (WINDOWS_AHEAD + 1) * family.seconds, family.seconds)
+
+
 class Markets:
     """Every market ever made in this run, found by slug, condition id, token id or number."""
-
-    AHEAD = 3
 
     def __init__(self, *, seed: int) -> None:
         self._seed = seed
@@ -159,13 +164,12 @@ class Markets:
 
     def roll(self, *, now_ns: int) -> list[Market]:
         """Make the current window of each family and the next three; returns the new ones."""
-        made = []
-        for family in FAMILIES:
-            current = now_ns // SECOND_NS // family.seconds * family.seconds
-            for start in range(current, current + (self.AHEAD + 1) * family.seconds, family.seconds):
-                if family.slug(start) not in self.by_slug:
-                    made.append(self._add(make_market(family=family, start=start, seed=self._seed, now_ns=now_ns)))
-        return made
+        return [
+            self._add(make_market(family=family, start=start, seed=self._seed, now_ns=now_ns))
+            for family in FAMILIES
+            for start in upcoming(family, now_ns=now_ns)
+            if family.slug(start) not in self.by_slug
+        ]
 
     def live(self) -> list[Market]:
         return [market for market in self.by_slug.values() if not market.closed]

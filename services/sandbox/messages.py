@@ -97,11 +97,11 @@ def best_bid_ask(market: Market, outcome: int, *, stamp_ms: int) -> Message:
 
 
 def last_trade(market: Market, taker: BookOrder, fills: list[Fill], *, transaction: str, stamp_ms: int) -> Message:
-    shares, dollars = sum(fill.shares for fill in fills), sum(fill.dollars for fill in fills)
+    shares, value = sum(fill.shares for fill in fills), sum(fill.value for fill in fills)
     return {
         "market": market.condition_id,
         "asset_id": market.tokens[taker.outcome],
-        "price": vwap_text(notional=dollars, shares=shares) if len(fills) > 1 else text(fills[0].price),
+        "price": vwap_text(value=value, shares=shares),
         "size": text(shares),
         "fee_rate_bps": "0",
         "side": str(taker.side),

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 MICRO = 1_000_000
 
 
-def to_micro(value: str | int | float | Decimal) -> int:
+def to_micro(value: str | float | Decimal) -> int:
     """Whole micro-units of a decimal amount, cut down. Raises ValueError on text that is no number."""
     try:
         return int(Decimal(str(value)) * MICRO)
@@ -50,9 +50,9 @@ def decimals(micro: int) -> int:
     return 6
 
 
-def vwap_text(*, notional: int, shares: int) -> str:
-    """Volume-weighted price with up to nine decimals, trailing zeros removed."""
+def vwap_text(*, value: int, shares: int) -> str:
+    """Volume-weighted price with up to nine decimals; `value` is the sum of shares times price in micro times micro."""
     if shares == 0:
         return "0"
-    value = (Decimal(notional) / Decimal(shares)).quantize(Decimal("1e-9"))
-    return f"{value.normalize():f}"
+    price = (Decimal(value) / Decimal(shares) / MICRO).quantize(Decimal("1e-9"))
+    return f"{price.normalize():f}"

@@ -31,7 +31,7 @@ class OrderStatus(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """`maker_amount` is what the order gives, `taker_amount` what it asks for, as signed; `price` is the limit per share."""
+    """`maker_amount` is what it gives, `taker_amount` what it asks for, as signed; `price` is the limit per share."""
 
     id: str
     account: Account

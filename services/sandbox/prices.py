@@ -1,8 +1,8 @@
 """The index price: a path on a 50 ms grid that is a pure function of (seed, asset, grid index).
 
-Grid index 0 lies `HISTORY_S` before the anchor, so candles and averages of earlier windows exist at start. The path is generated
-in blocks of 300 s: a lognormal volatility for each block, Gaussian steps, and rare jumps (quant.md 6). A block needs only its
-starting price, so old blocks can be dropped and made again.
+Grid index 0 lies `HISTORY_S` before the anchor, so candles and averages of earlier windows exist at start. The path
+is generated in blocks of 300 s: a lognormal volatility for each block, Gaussian steps, and rare jumps (quant.md 6).
+A block needs only its starting price, so old blocks can be dropped and made again.
 """
 
 from __future__ import annotations

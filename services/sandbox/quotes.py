@@ -31,7 +31,7 @@ def spread_ticks(rng: Random, scenario: Scenario) -> int:
 
 
 def touch_prices(*, fair: float, ticks: int, tick: int) -> tuple[int, int]:
-    """Best bid and ask `ticks` apart around `fair`; either may lie outside the tradable range, then that side is empty."""
+    """Best bid and ask `ticks` apart around `fair`; one outside the tradable range means an empty side."""
     bid = math.floor((fair * MICRO - (ticks - 1) * tick / 2) / tick) * tick
     return bid, bid + ticks * tick
 

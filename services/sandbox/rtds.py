@@ -130,7 +130,7 @@ def symbol(topic: str, asset: Asset) -> str:
 
 
 def matching_assets(topic: str, filters: object) -> list[str]:
-    """Asset codes that a filter names: empty means all; JSON `{"symbol": ...}`, a JSON list, or comma-separated text."""
+    """Assets that a filter names: empty means all; JSON `{"symbol": ...}`, a JSON list, or text with commas."""
     if not filters:
         return list(ASSETS)
     names: list[str]

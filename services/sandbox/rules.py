@@ -1,4 +1,4 @@
-"""The venue's rules for the amounts of an order, as pure functions that return the refusal text or None (venue.md 3.4, 3.5)."""
+"""The venue's rules for amounts: pure functions that return the refusal text or None (venue.md 3.4, 3.5)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ MIN_MARKETABLE_BUY = MICRO
 GTD_MARGIN_S = 180
 GTD_ENDS_EARLY_S = 60
 FOK_MISSED = "order couldn't be fully filled. FOK orders are fully filled or killed."
-FAK_MISSED = (
-    "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
-)
+FAK_MISSED = "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 POST_ONLY_CROSSES = "invalid post-only order: order crosses book"
 INVALID_EXPIRATION = "invalid expiration"
 # One step of the fourth decimal: the error that cutting the shares of a market BUY may leave in the implied price.
@@ -87,9 +85,8 @@ def expiration_refusal(order: Order, *, now_s: int) -> str | None:
 def balance_refusal(*, balance: int, active: int, amount: int) -> str:
     """Text of a refusal for want of money or shares; all three in micro-units."""
     orders = f", sum of active orders: {active}" if active else ""
-    return (
-        f"not enough balance / allowance: the balance is not enough -> balance: {balance}{orders}, order amount: {amount}"
-    )
+    amounts = f"balance: {balance}{orders}, order amount: {amount}"
+    return f"not enough balance / allowance: the balance is not enough -> {amounts}"
 
 
 def _ratio(dollars: int, shares: int) -> str:

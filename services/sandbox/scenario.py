@@ -60,7 +60,9 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
-        Scenario(name="efficient", summary="measured defaults: makers react in 0.3 s, competitors race for stale quotes"),
+        Scenario(
+            name="efficient", summary="measured defaults: makers react in 0.3 s, competitors race for stale quotes"
+        ),
         Scenario(
             name="slow_makers",
             summary="makers react ten times later and nobody competes: a correct system earns",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from services.sandbox.accounts import Account, Activity
 from services.sandbox.book import BookOrder, Fill, Side
 from services.sandbox.markets import Market
-from services.sandbox.money import vwap_text
+from services.sandbox.money import text, vwap_text
 
 
 class TradeStatus(StrEnum):
@@ -26,6 +26,7 @@ class Move:
     token_id: str
     shares: int
     dollars: int
+    price: str
     fee: int = 0
 
 
@@ -40,6 +41,7 @@ class Trade:
     fills: list[Fill]
     shares: int
     notional: int
+    value: int
     fee: int
     matched_ns: int
     moves: list[Move]
@@ -51,7 +53,7 @@ class Trade:
 
     @property
     def price(self) -> str:
-        return vwap_text(notional=self.notional, shares=self.shares)
+        return vwap_text(value=self.value, shares=self.shares)
 
     def parties(self) -> list[Account]:
         """The clients that took part, each once, taker first."""
@@ -74,6 +76,7 @@ def moves_of(market: Market, taker: BookOrder, fills: list[Fill], *, fee: int) -
             shares=sign * shares,
             dollars=-sign * dollars - fee,
             fee=fee,
+            price=vwap_text(value=sum(fill.value for fill in fills), shares=shares),
         )
     ]
     for fill in fills:
@@ -87,6 +90,7 @@ def moves_of(market: Market, taker: BookOrder, fills: list[Fill], *, fee: int) -
                 token_id=market.tokens[maker.outcome],
                 shares=maker_sign * fill.shares,
                 dollars=-maker_sign * paid,
+                price=text(maker.price),
             )
         )
     return moves
@@ -133,7 +137,7 @@ def trade_activity(trade: Trade, move: Move) -> Activity:
         side=str(Side.BUY if move.shares > 0 else Side.SELL),
         shares=shares,
         dollars=dollars,
-        price=vwap_text(notional=dollars, shares=shares),
+        price=move.price,
         transaction=trade.transaction,
         trade_id=trade.id,
     )

@@ -1,7 +1,7 @@
 """Keys and wallets: deterministic keys from a seed, and the deposit wallet that belongs to a signer.
 
-The deposit wallet is a CREATE2 beacon proxy (venue.md 2.3); its address is computed as the factory would, so that a client that
-derives the wallet itself arrives at the same one.
+The deposit wallet is a CREATE2 beacon proxy (venue.md 2.3); its address is computed as the factory would, so that a
+client that derives the wallet itself arrives at the same one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from services.sandbox.keccak import address_bytes, checksum_address, keccak256
 
 DEPOSIT_WALLET_FACTORY = "0x00000000000Fb5C9ADea0298D729A0CB3823Cc07"
 DEPOSIT_WALLET_BEACON = "0x7A18EDfe055488A3128f01F563e5B479D92ffc3a"
-# Creation code of Solady's ERC1967 beacon proxy with immutable arguments: prefix + beacon + these three pieces + arguments.
+# Creation code of an ERC1967 beacon proxy with immutable arguments: prefix, beacon, these three pieces, arguments.
 BEACON_PROXY_PREFIX = 0x6100523D8160233D3973
 BEACON_PROXY_CODE = bytes.fromhex(
     "60195155f3363d3d373d3d363d602036600436635c60da"

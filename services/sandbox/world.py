@@ -69,12 +69,11 @@ class World:
             markets=self.markets,
             accounts=self.accounts,
             events=self.feeds,
-            seed=settings.seed,
+            # Trade ids must differ between runs: clients keep them for longer than a run lasts.
+            run_tag=f"{settings.seed}:{settings.anchor_ns}",
             ghost=lambda: self.faults.take(Fault.GHOST_FILL),
         )
-        self.gateway = Gateway(
-            exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed
-        )
+        self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.house = self._make_house()
         self.settlement = Settlement(
             exchange=self.exchange, house=self.house, oracles=self.oracles, scenario=self.scenario, seed=settings.seed
@@ -84,9 +83,7 @@ class World:
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
         self._tasks: list[asyncio.Task[None]] = []
 
-    def open_account(
-        self, *, signature_type: int, index: int | None = None, address: str | None = None
-    ) -> Account:
+    def open_account(self, *, signature_type: int, index: int | None = None, address: str | None = None) -> Account:
         """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""
         now_ns = self.clock.now_ns()
         private_key = ""
@@ -110,7 +107,10 @@ class World:
         return account
 
     def change_scenario(self, changes: dict[str, float]) -> Scenario:
-        """Change numeric knobs of the running scenario; `order_path_ms` sets the median. Raises KeyError on unknown names."""
+        """Change numeric knobs of the running scenario; `order_path_ms` sets the median.
+
+        Raises KeyError on unknown names.
+        """
         known = {field.name for field in fields(Scenario)}
         values: dict[str, object] = {}
         for name, value in changes.items():
