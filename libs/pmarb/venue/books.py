@@ -1,0 +1,161 @@
+"""Books kept from the market channel's frames: a snapshot, then changes, checked against the tops the venue states."""
+
+from decimal import Decimal
+from typing import Final
+
+from pmarb.domain.book import Book, Level
+from pmarb.domain.values import ZERO
+from pmarb.venue.parse import UNIT, BestBidAskFrame, BookFrame, ParseError, WireLevel, milliseconds, number, price_units
+
+_UNIT: Final = Decimal(UNIT)
+_prices: dict[int, Decimal] = {}
+
+
+def _price_of(units: int) -> Decimal:
+    price = _prices.get(units)
+    if price is None:
+        price = _prices[units] = (Decimal(units) / _UNIT).normalize()
+    return price
+
+
+class LocalBook:
+    """One token's book. Tops are plain floats for the quick look; `book()` builds the exact value when it is wanted.
+
+    `ts_event` is the venue's time of the last change, `ts_init` when we received it, both nanoseconds of the venue's
+    clock. `sized` is False while only tops without sizes have been seen: such a book cannot be walked.
+    """
+
+    def __init__(self, token: str, *, tick: Decimal = Decimal("0.01")) -> None:
+        self.token = token
+        self.tick = tick
+        self.hash = ""
+        self.ts_event = 0
+        self.ts_init = 0
+        self.sized = False
+        self._bids: dict[int, Decimal] = {}
+        self._asks: dict[int, Decimal] = {}
+        self._bid = 0
+        self._ask = UNIT
+        self._floor = 0
+        self._built: Book | None = None
+
+    @property
+    def bid(self) -> float:
+        """Best bid, 0 for none."""
+        return self._bid / UNIT
+
+    @property
+    def ask(self) -> float:
+        """Best ask, 1 for none."""
+        return self._ask / UNIT
+
+    @property
+    def empty(self) -> bool:
+        return self.ts_init == 0
+
+    def snapshot(self, frame: BookFrame, *, ts_init: int) -> bool:
+        """Replace everything, unless the frame is older than what a REST snapshot already told."""
+        ts_event = milliseconds(frame.timestamp)
+        if ts_event < self._floor:
+            return False
+        bids, asks = _levels(frame.bids), _levels(frame.asks)
+        if frame.tick_size is not None:
+            self.set_tick(str(frame.tick_size))
+        self._bids, self._asks = bids, asks
+        self._bid, self._ask = max(bids, default=0), min(asks, default=UNIT)
+        self.sized = True
+        self._touched(frame.hash, ts_event, ts_init)
+        return True
+
+    def rest_snapshot(self, frame: BookFrame, *, ts_init: int) -> bool:
+        """The same from REST; later changes that are older than it are passed over."""
+        if not self.snapshot(frame, ts_init=ts_init):
+            return False
+        self._floor = self.ts_event
+        return True
+
+    def change(self, *, buy: bool, price: str, size: Decimal) -> None:
+        """Set the total at a level. Follow with `changed` once the frame is through."""
+        units = price_units(price)
+        if not (size.is_finite() and size >= ZERO):
+            raise ParseError(f"size was {size}")
+        if buy:
+            if size:
+                self._bids[units] = size
+                self._bid = max(self._bid, units)
+            elif self._bids.pop(units, None) is not None and units == self._bid:
+                self._bid = max(self._bids, default=0)
+        elif size:
+            self._asks[units] = size
+            self._ask = min(self._ask, units)
+        elif self._asks.pop(units, None) is not None and units == self._ask:
+            self._ask = min(self._asks, default=UNIT)
+
+    def changed(self, *, digest: str | None, ts_event: int, ts_init: int) -> None:
+        """The frame's changes are in."""
+        self._touched(digest, ts_event, ts_init)
+
+    def outdated(self, ts_event: int) -> bool:
+        """Whether a change of that time is already contained in a REST snapshot."""
+        return ts_event < self._floor
+
+    def agrees(self, best_bid: str | None, best_ask: str | None) -> bool:
+        """Whether our top is the one the venue states (0 and 1 are its empty sides)."""
+        if best_bid is not None and price_units(best_bid) != self._bid:
+            return False
+        return best_ask is None or price_units(best_ask) == self._ask
+
+    def same_as(self, frame: BookFrame) -> bool:
+        """Whether a REST snapshot shows what we already hold."""
+        return _levels(frame.bids) == self._bids and _levels(frame.asks) == self._asks
+
+    def top(self, frame: BestBidAskFrame, *, ts_init: int) -> None:
+        """Take a top without sizes; ignored where the depth is known."""
+        if self.sized:
+            return
+        self._bid, self._ask = price_units(frame.best_bid), price_units(frame.best_ask)
+        self._touched(None, milliseconds(frame.timestamp), ts_init)
+
+    def set_tick(self, text: str) -> None:
+        tick = number(text, "tick size")
+        if not ZERO < tick < 1:
+            raise ParseError(f"tick size was {text[:40]!r}")
+        self.tick = tick
+        self._built = None
+
+    def book(self) -> Book:
+        """The exact book, best level first. Tops without sizes give levels of size 0, which nothing can take."""
+        if self._built is None:
+            self._built = self._build()
+        return self._built
+
+    def _build(self) -> Book:
+        if self.sized:
+            bids = tuple(Level(_price_of(u), self._bids[u]) for u in sorted(self._bids, reverse=True))
+            asks = tuple(Level(_price_of(u), self._asks[u]) for u in sorted(self._asks))
+        else:
+            bids = (Level(_price_of(self._bid), ZERO),) if self._bid else ()
+            asks = (Level(_price_of(self._ask), ZERO),) if self._ask < UNIT else ()
+        return Book(
+            token=self.token,
+            bids=bids,
+            asks=asks,
+            ts_event=self.ts_event,
+            ts_init=self.ts_init,
+            hash=self.hash,
+            tick=self.tick,
+        )
+
+    def _touched(self, digest: str | None, ts_event: int, ts_init: int) -> None:
+        self.hash = digest or ""
+        self.ts_event = ts_event
+        self.ts_init = ts_init
+        self._built = None
+
+
+def _levels(levels: list[WireLevel]) -> dict[int, Decimal]:
+    found = {price_units(level.price): level.size for level in levels}
+    for size in found.values():
+        if not (size.is_finite() and size >= ZERO):
+            raise ParseError(f"size was {size}")
+    return {units: size for units, size in found.items() if size}

@@ -1,0 +1,396 @@
+"""Whether a market offers more than it costs: fair value, depth at the real size, threshold.
+
+Pure. `now` is venue time, `real` the receiver's own clock; both nanoseconds. Windows and horizons are judged in venue
+time, the age of what we hold in real time: a venue that runs faster than us does not make our socket older.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import StrEnum
+from typing import Final, Protocol
+
+from pmarb.domain.book import Book, Level, Take, walk
+from pmarb.domain.edge import max_buy_price, net_edge
+from pmarb.domain.fees import FeeSchedule
+from pmarb.domain.market import DOWN, UP, MarketInfo, Unknown
+from pmarb.domain.messages import Leg, Opportunity
+from pmarb.domain.underlying import Underlying
+from pmarb.domain.updown import DEFAULT_MODEL, Fair, Missing, Model, fair_value
+from pmarb.domain.values import NANOS, ONE, SHARE_GRID, ZERO, Side, round_down
+
+STRATEGY: Final = "updown_fair_value"
+MS: Final = 1_000_000
+GRAIN: Final = Decimal("0.000001")
+LAST_MINUTE: Final = 60
+
+
+class SkipReason(StrEnum):
+    """Why a market was looked at and nothing emitted. Counted, never silent."""
+
+    UNKNOWN_FEE = "unknown_fee"
+    UNKNOWN_RULE = "unknown_rule"
+    UNKNOWN_TEMPLATE = "unknown_template"
+    NOT_ACCEPTING = "not_accepting"
+    NOT_OPEN = "not_open"
+    TOO_EARLY = "too_early"
+    TOO_LATE = "too_late"
+    NO_SPOT = "no_spot"
+    NO_ORACLE = "no_oracle"
+    STALE_SPOT = "stale_spot"
+    STALE_ORACLE = "stale_oracle"
+    WARMING_UP = "warming_up"
+    BASIS_UNKNOWN = "basis_unknown"
+    BASIS_TOO_LARGE = "basis_too_large"
+    REFERENCE_MISSING = "reference_missing"
+    ELAPSED_MISSING = "elapsed_missing"
+    NO_BOOK = "no_book"
+    STALE_BOOK = "stale_book"
+    ONE_SIDED = "one_sided"
+    CROSSED = "crossed"
+    MIRROR_BROKEN = "mirror_broken"
+    NO_SIZES = "no_sizes"
+    NEAR_TIE = "near_tie"
+    PRICE_BAND = "price_band"
+    EDGE_TOO_THIN = "edge_too_thin"
+    DEPTH_TOO_THIN = "depth_too_thin"
+    COOLDOWN = "cooldown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """Nothing to do, and why."""
+
+    reason: SkipReason
+
+
+_SKIPS: Final = {reason: Skip(reason=reason) for reason in SkipReason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an opportunity must satisfy. Defaults are those of quant.md; times in seconds unless named.
+
+    `model_weight` pulls the fair value toward the market's middle until the model has proven itself; the standard
+    error is not shrunk with it. `templates` are the rule texts a person has read; empty trusts every readable rule.
+    """
+
+    order_usd: Decimal
+    hard_cap_usd: Decimal = Decimal(10)
+    min_edge: Decimal = Decimal("0.02")
+    k_se: float = 2.0
+    slippage_ticks: int = 1
+    lowest_price: float = 0.05
+    highest_price: float = 0.95
+    first_s: float = 5.0
+    min_left_s: Mapping[str, float] = field(default_factory=lambda: {"5m": 60.0, "15m": 75.0, "4h": 120.0})
+    stale_spot_ms: int = 1000
+    stale_book_ms: int = 500
+    stale_oracle_ms: int = 5000
+    model: Model = DEFAULT_MODEL
+    model_weight: float = 1.0
+    near_tie_bps: float = 1.0
+    mirror_ticks: float = 1.0
+    ttl_s: float = 2.0
+    cooldown_s: float = 1.0
+    grown: Decimal = Decimal("0.01")
+    templates: frozenset[str] = frozenset()
+
+
+class Quotes(Protocol):
+    """A book as it is kept: floats for the quick look, the exact value on demand. Bid 0 and ask 1 are empty sides."""
+
+    @property
+    def bid(self) -> float: ...
+    @property
+    def ask(self) -> float: ...
+    @property
+    def sized(self) -> bool: ...
+    @property
+    def empty(self) -> bool: ...
+    def book(self) -> Book: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """A market and the books of its two outcomes. `proven` is the real time at which the books were last known true.
+
+    `stated_strike` is the reference where the venue told it; otherwise it is computed from the oracle's ticks.
+    """
+
+    market: MarketInfo
+    up: Quotes
+    down: Quotes
+    proven: int = 0
+    stated_strike: float | None = None
+
+
+def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, real: int) -> Opportunity | Skip:
+    """The better of buying Up and buying Down, if its net edge at the real size beats the threshold."""
+    market = watched.market
+    reason = barred(market, limits) or untimely(market, limits, now=now)
+    if reason is None:
+        reason = unfed(underlying, limits, real=real) or unreadable(watched, limits, real=real)
+    if reason is not None:
+        return _SKIPS[reason]
+    fair = fair_value(market, underlying, limits.model, now=now, real=real, stated_strike=watched.stated_strike)
+    if isinstance(fair, Missing):
+        return _SKIPS[SkipReason(fair)]
+    if fair.tau <= LAST_MINUTE and abs(fair.moments.mean / fair.strike - 1) * 1e4 < limits.near_tie_bps:
+        return _SKIPS[SkipReason.NEAR_TIE]
+    return _taken(watched, underlying, limits, fair, now=now)
+
+
+def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
+    """What is wrong with the market itself."""
+    if market.fees is None:
+        return SkipReason.UNKNOWN_FEE
+    if isinstance(market.settlement, Unknown) or not market.two_sided:
+        return SkipReason.UNKNOWN_RULE
+    if limits.templates and market.template not in limits.templates:
+        return SkipReason.UNKNOWN_TEMPLATE
+    if market.closed or not market.accepting:
+        return SkipReason.NOT_ACCEPTING
+    return None
+
+
+def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | None:
+    """Whether the window is one we trade in now."""
+    if now < market.opens_at:
+        return SkipReason.NOT_OPEN
+    if now < market.opens_at + int(limits.first_s * NANOS):
+        return SkipReason.TOO_EARLY
+    if now > market.closes_at - int(limits.min_left_s.get(market.family, 120.0) * NANOS):
+        return SkipReason.TOO_LATE
+    return None
+
+
+def unfed(underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
+    """Whether both prices are there and young."""
+    if underlying.price is None:
+        return SkipReason.NO_SPOT
+    if underlying.oracle.last is None:
+        return SkipReason.NO_ORACLE
+    if real - underlying.spot_stamp.real > limits.stale_spot_ms * MS:
+        return SkipReason.STALE_SPOT
+    if real - underlying.oracle_stamp.real > limits.stale_oracle_ms * MS:
+        return SkipReason.STALE_ORACLE
+    return None
+
+
+def unreadable(watched: Watched, limits: Limits, *, real: int) -> SkipReason | None:
+    """Whether the two books can be believed: they are one book seen twice (venue.md 6.1)."""
+    up, down = watched.up, watched.down
+    if up.empty or down.empty:
+        return SkipReason.NO_BOOK
+    if real - watched.proven > limits.stale_book_ms * MS:
+        return SkipReason.STALE_BOOK
+    if up.bid <= 0 or up.ask >= 1 or down.bid <= 0 or down.ask >= 1:
+        return SkipReason.ONE_SIDED
+    if up.bid >= up.ask or down.bid >= down.ask:
+        return SkipReason.CROSSED
+    if _mirror_gap(up, down) > limits.mirror_ticks * float(watched.market.tick) + 1e-9:
+        return SkipReason.MIRROR_BROKEN
+    if not (up.sized and down.sized):
+        return SkipReason.NO_SIZES
+    return None
+
+
+def _taken(watched: Watched, underlying: Underlying, limits: Limits, fair: Fair, *, now: int) -> Opportunity | Skip:
+    """Choose the side by its tops, then price it exactly."""
+    market, fees = watched.market, watched.market.fees
+    assert fees is not None
+    mid = (watched.up.bid + watched.up.ask) / 2
+    up = mid + limits.model_weight * (fair.up - mid)
+    threshold = max(float(limits.min_edge), limits.k_se * fair.se)
+    edge_up = _quick_edge(up, watched.up.ask, fees)
+    edge_down = _quick_edge(1 - up, watched.down.ask, fees)
+    label, quotes, chance, edge = (
+        (UP, watched.up, up, edge_up) if edge_up >= edge_down else (DOWN, watched.down, 1 - up, edge_down)
+    )
+    if edge < threshold - 1e-9:
+        return _SKIPS[SkipReason.EDGE_TOO_THIN]
+    if not limits.lowest_price <= quotes.ask <= limits.highest_price:
+        return _SKIPS[SkipReason.PRICE_BAND]
+    offer = _offer(market, quotes.book(), fees, limits, chance=chance, threshold=threshold)
+    if isinstance(offer, SkipReason):
+        return _SKIPS[offer]
+    return _opportunity(market, underlying, limits, fair, offer, label=label, mid=mid, now=now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    book: Book
+    fees: FeeSchedule
+    take: Take
+    displayed: Decimal
+    limit: Decimal
+    fair: Decimal
+    threshold: Decimal
+    net: Decimal
+
+
+def _offer(
+    market: MarketInfo, book: Book, fees: FeeSchedule, limits: Limits, *, chance: float, threshold: float
+) -> _Offer | SkipReason:
+    """What the depth gives at our size, in exact money. Fair rounds down, the threshold up: never in our favour."""
+    fair = Decimal(chance).quantize(GRAIN, rounding=ROUND_FLOOR)
+    least = max(limits.min_edge, Decimal(threshold).quantize(GRAIN, rounding=ROUND_CEILING))
+    best = book.best_ask
+    if best is None:
+        return SkipReason.ONE_SIDED
+    tick = book.tick
+    ceiling = max_buy_price(fair=fair, min_edge=least, fees=fees, tick=tick)
+    if ceiling is None or ceiling < best.price:
+        return SkipReason.EDGE_TOO_THIN
+    limit = min(ceiling, round_down(best.price + limits.slippage_ticks * tick, tick))
+    if limit < best.price:
+        return SkipReason.EDGE_TOO_THIN
+    wanted = size_wanted(price=best.price, min_size=market.min_size, limits=limits)
+    take = walk(book.asks, side=Side.BUY, fees=fees, shares=wanted, limit=limit)
+    if take is None or take.shares < market.min_size:
+        return SkipReason.DEPTH_TOO_THIN
+    net = net_edge(side=Side.BUY, fair=fair, price=take.vwap, fees=fees)
+    if net < least:
+        return SkipReason.EDGE_TOO_THIN
+    displayed = round_down(_displayed(book.asks, limit), SHARE_GRID)
+    return _Offer(
+        book=book, fees=fees, take=take, displayed=displayed, limit=limit, fair=fair, threshold=least, net=net
+    )
+
+
+def size_wanted(*, price: Decimal, min_size: Decimal, limits: Limits) -> Decimal:
+    """Shares of the order we would really send: the stake, at least the venue's minimum, at most the hard cap."""
+    stake = min(max(limits.order_usd / price, min_size), limits.hard_cap_usd / price)
+    return round_down(stake, SHARE_GRID)
+
+
+def _displayed(asks: tuple[Level, ...], limit: Decimal) -> Decimal:
+    return sum((size for price, size in asks if price <= limit), ZERO)
+
+
+def _opportunity(
+    market: MarketInfo,
+    underlying: Underlying,
+    limits: Limits,
+    fair: Fair,
+    offer: _Offer,
+    *,
+    label: str,
+    mid: float,
+    now: int,
+) -> Opportunity:
+    take, book, fees = offer.take, offer.book, offer.fees
+    gross = offer.fair - take.vwap
+    leg = Leg(
+        market=market.condition_id,
+        token=book.token,
+        outcome=label,
+        side=Side.BUY,
+        limit=offer.limit,
+        price=take.vwap,
+        shares=offer.displayed,
+        tick=book.tick,
+        fee=fees.charged(shares=offer.displayed, price=take.vwap),
+        fee_rate=fees.rate,
+        fee_exponent=fees.exponent,
+        book_hash=book.hash or digest(book),
+        book_ts_event=book.ts_event,
+        book_ts_init=book.ts_init,
+    )
+    inputs = _inputs(fair, underlying, limits, mid=mid)
+    side_mid = Decimal(repr(round(mid, 6)))
+    by_se = Decimal(limits.k_se * fair.se) > limits.min_edge
+    return Opportunity(
+        opportunity_id=_identity(market.slug, leg, offer, inputs),
+        strategy=STRATEGY,
+        legs=(leg,),
+        fair=offer.fair,
+        fair_se=Decimal(fair.se).quantize(GRAIN, rounding=ROUND_CEILING),
+        mid=side_mid if label == UP else ONE - side_mid,
+        gross_edge=gross,
+        fee=gross - offer.net,
+        net_edge=offer.net,
+        threshold=offer.threshold,
+        bound_by="standard_error" if by_se else "min_edge",
+        slug=market.slug,
+        event=market.event,
+        underlying=market.underlying,
+        family=market.family,
+        opens_at=market.opens_at,
+        expiry=market.closes_at,
+        expires_at=now + int(limits.ttl_s * NANOS),
+        spot_ts_init=underlying.spot_stamp.ts_init,
+        reference_ts_init=underlying.oracle_stamp.ts_init,
+        ts_event=max(book.ts_event, underlying.spot_stamp.ts_event),
+        ts_init=now,
+        inputs=inputs,
+    )
+
+
+def _inputs(fair: Fair, underlying: Underlying, limits: Limits, *, mid: float) -> dict[str, str]:
+    """The receipt: every number behind the fair value."""
+    return {
+        "spot": f"{underlying.price:.8g}",
+        "nowcast": f"{fair.nowcast:.10g}",
+        "strike": f"{fair.strike:.10g}",
+        "basis_bps": f"{fair.basis * 1e4:.4f}",
+        "sigma_bps": f"{fair.sigma * 1e4:.5f}",
+        "tau_s": f"{fair.tau:.3f}",
+        "mean_elapsed": "" if fair.mean_elapsed is None else f"{fair.mean_elapsed:.10g}",
+        "p_model": f"{fair.up:.6f}",
+        "se": f"{fair.se:.6f}",
+        "mid": f"{mid:.6f}",
+        "w": f"{limits.model_weight:g}",
+        "nu": f"{limits.model.nu:g}",
+    }
+
+
+def digest(book: Book) -> str:
+    """A receipt of the book where the venue's own hash is not known."""
+    levels = ";".join(f"{price}@{size}" for side in (book.bids, book.asks) for price, size in side)
+    return hashlib.sha256(f"{book.token}|{levels}".encode()).hexdigest()[:40]
+
+
+def _identity(slug: str, leg: Leg, offer: _Offer, inputs: Mapping[str, str]) -> str:
+    parts = [slug, leg.token, str(leg.limit), str(leg.price), str(leg.shares), leg.book_hash, str(leg.book_ts_event)]
+    parts += [str(offer.fair), str(offer.threshold), *(f"{key}={inputs[key]}" for key in sorted(inputs))]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:20]
+
+
+def _quick_edge(chance: float, ask: float, fees: FeeSchedule) -> float:
+    """The net edge of one share at the top, in floats: only to pass over what cannot beat the threshold."""
+    spread = ask * (1 - ask)
+    if fees.exponent != 1:
+        spread = math.pow(spread, float(fees.exponent))
+    return chance - ask - float(fees.rate) * spread
+
+
+def _mirror_gap(up: Quotes, down: Quotes) -> float:
+    return max(abs(up.ask - (1 - down.bid)), abs(up.bid - (1 - down.ask)))
+
+
+class Cooldown:
+    """At most one opportunity a token in `cooldown_s`, unless the edge has grown by `grown` since the last one."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._last: dict[str, tuple[int, Decimal]] = {}
+
+    def admits(self, opportunity: Opportunity) -> bool:
+        """Ask once for each opportunity found: a yes is remembered."""
+        token = opportunity.legs[0].token
+        last = self._last.get(token)
+        if last is not None:
+            soon = opportunity.ts_init - last[0] < int(self._limits.cooldown_s * NANOS)
+            if soon and opportunity.net_edge < last[1] + self._limits.grown:
+                return False
+        self._last[token] = (opportunity.ts_init, opportunity.net_edge)
+        return True
+
+    def forget(self, tokens: tuple[str, ...]) -> None:
+        """The market is over."""
+        for token in tokens:
+            self._last.pop(token, None)
