@@ -1,5 +1,6 @@
 """The console's HTTP face. Reading needs no token and changes nothing; stopping and starting need one."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,14 +112,12 @@ async def _services(tools: Tools) -> tuple[dict[str, list[str]], str]:
 
 
 async def _trading_state(tools: Tools) -> views.State | None:
-    import anyio
-
     def read() -> views.State:
         with views.connect(tools.settings.dsn) as connection:
             return views.state(connection)
 
     try:
-        return await anyio.to_thread.run_sync(read)
+        return await asyncio.to_thread(read)
     except psycopg.OperationalError:
         return None
 
@@ -197,6 +196,4 @@ async def _resume(tools: Tools, why: str) -> Response:
 
 
 async def _write(action: Callable[[], Any]) -> Any:
-    import anyio
-
-    return await anyio.to_thread.run_sync(action)
+    return await asyncio.to_thread(action)

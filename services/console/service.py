@@ -27,46 +27,46 @@ class _Server(uvicorn.Server):
 
 
 class Console:
-    def __init__(self, tools: Tools, heartbeat: Heartbeat) -> None:
+    def __init__(self, tools: Tools, heartbeat: Heartbeat, listener: socket.socket) -> None:
         self._tools = tools
         self._heartbeat = heartbeat
+        self._listener = listener
 
     async def run(self, stop: asyncio.Event) -> None:
-        settings = self._tools.settings
-        with listening(settings.console_host, settings.console_port) as listener:
-            config = uvicorn.Config(
-                make_app(self._tools),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=3,
-                server_header=False,
-            )
-            server = _Server(config)
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            host, port = listener.getsockname()[:2]
-            log.info("console_listening", url=f"http://{host}:{port}", control=bool(settings.console_token))
-            beating = asyncio.create_task(every(1.0, self._heartbeat.beat, stop))
-            await beating
-            server.should_exit = True
-            await serving
-            await self._tools.bus.close()
+        config = uvicorn.Config(
+            make_app(self._tools),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[self._listener]))
+        host, port = self._listener.getsockname()[:2]
+        control = bool(self._tools.settings.console_token.get_secret_value())
+        log.info(
+            "console_listening", url=f"http://{host}:{port}", control="allowed" if control else "needs CONSOLE_TOKEN"
+        )
+        await every(1.0, self._heartbeat.beat, stop)
+        server.should_exit = True
+        await serving
+        await self._tools.bus.close()
 
 
-@contextlib.contextmanager
-def listening(host: str, port: int) -> Iterator[socket.socket]:
+def listen(host: str, port: int) -> socket.socket:
     """A socket on this address.
 
     Raises:
         PortTaken: with what to change.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise PortTaken(
-                f"CONSOLE_HOST was {host!r} and CONSOLE_PORT was {port}; {error.strerror}: choose another port"
-            ) from error
-        yield listener
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        text = f"CONSOLE_HOST was {host!r} and CONSOLE_PORT was {port}; {error.strerror}: choose another"
+        raise PortTaken(text) from error
+    return listener

@@ -100,6 +100,23 @@ class TradeRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementRow:
+    """A position that ended; `redeemed_at` is 0 until the venue paid (a loser is never paid)."""
+
+    token: str
+    slug: str
+    outcome: str
+    won: bool
+    shares: Decimal
+    cost: Decimal
+    fees: Decimal
+    payout: Decimal
+    pnl: Decimal
+    resolved_at: int
+    redeemed_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What risk said of an opportunity."""
 
@@ -262,6 +279,14 @@ _TRADES: LiteralString = """
            t.status, t.ts_event
     FROM trades t JOIN orders o USING (order_hash)
 """
+
+
+def settlements(connection: Connection) -> Sequence[SettlementRow]:
+    """Every position that ended, newest first."""
+    query: LiteralString = """
+        SELECT token, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at, redeemed_at
+        FROM settlements ORDER BY resolved_at DESC"""
+    return _rows(connection, SettlementRow, query)
 
 
 def verdicts(connection: Connection, *, limit: int = 50) -> Sequence[Verdict]:

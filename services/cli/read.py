@@ -1,0 +1,206 @@
+"""Commands that only look: status, positions, orders, opportunities, pnl, receipts."""
+
+import asyncio
+
+import typer
+
+from pmarb.bus.port import BusUnavailable
+from pmarb.bus.streams import RedisBus
+from pmarb.db import views
+from pmarb.domain.ledger import Account, equity
+from pmarb.settings import Settings
+from services.cli import context
+from services.cli.output import Json, Limit, clock_time, print_json, print_table, signed, terminal, usd
+
+app = typer.Typer()
+SERVICES = ("scanner", "risk", "executor", "alerter", "console")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Is it running, may it trade, what does it hold, what did it earn."""
+    of = context.settings()
+    services = alive(of)
+    with context.ledger(of) as ledger:
+        body = {
+            "venue": of.venue,
+            "execution": of.execution,
+            "services": services,
+            "trading": views.state(ledger),
+            "balances": views.balances(ledger),
+            "equity": equity(views.balances(ledger)),
+            "pnl": views.pnl(ledger),
+            "verdicts": {count.name: count.count for count in views.verdict_counts(ledger)},
+            "orders": {count.name: count.count for count in views.order_counts(ledger)},
+            "fills": views.fills(ledger),
+            "open_orders": len(views.open_orders(ledger)),
+            "positions": len(views.positions(ledger)),
+            "tick_to_wire_ms": views.tick_to_wire(ledger),
+        }
+        if json:
+            print_json(body)
+            return
+        _show_status(of, services, ledger)
+
+
+def alive(of: Settings) -> dict[str, list[str]]:
+    """Members of every service by their heartbeats; empty lists when Redis is away."""
+
+    async def ask() -> dict[str, list[str]]:
+        bus = RedisBus(of.redis_url)
+        try:
+            return {service: await bus.members(service) for service in SERVICES}
+        except BusUnavailable:
+            return {service: [] for service in SERVICES}
+        finally:
+            await bus.close()
+
+    return asyncio.run(ask())
+
+
+def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Connection) -> None:
+    state, balances, pnl, speed = (
+        views.state(ledger),
+        views.balances(ledger),
+        views.pnl(ledger),
+        views.tick_to_wire(ledger),
+    )
+    up = ", ".join(f"{name} x{len(who)}" if len(who) > 1 else name for name, who in services.items() if who)
+    down = ", ".join(name for name, who in services.items() if not who)
+    terminal.print(f"venue      {of.venue}, execution {of.execution}")
+    terminal.print(f"services   alive: {up or 'none'}" + (f"   [red]silent: {down}[/red]" if down else ""))
+    terminal.print(
+        f"trading    [bold]{state.state}[/bold] since {clock_time(state.since)}: {state.why} (by {state.who})"
+    )
+    terminal.print(
+        f"money      equity {usd(equity(balances))}, cash {usd(balances[Account.CASH])}, "
+        f"reserved {usd(balances[Account.RESERVED])}, fees paid {usd(pnl.fees)}"
+    )
+    terminal.print(
+        f"P&L        confirmed {signed(pnl.confirmed)}, provisional {signed(pnl.provisional)}, "
+        f"{pnl.settled} positions settled"
+    )
+    verdicts = ", ".join(f"{count.count} {count.name}" for count in views.verdict_counts(ledger))
+    orders = ", ".join(f"{count.count} {count.name}" for count in views.order_counts(ledger))
+    terminal.print(
+        f"so far     opportunities: {verdicts or 'none'}; orders: {orders or 'none'}; fills: {views.fills(ledger)}"
+    )
+    if speed.n:
+        terminal.print(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
+
+
+@app.command()
+def positions(json: Json = False) -> None:
+    """Shares held, until their market is settled and paid."""
+    with context.ledger(context.settings()) as ledger:
+        rows = views.positions(ledger)
+    if json:
+        print_json(rows)
+        return
+    columns = ("market", "outcome", "shares", "cost", "fees", "fair", "ends", "status")
+    shown = [
+        (
+            row.slug,
+            row.outcome,
+            row.shares,
+            usd(row.cost),
+            row.fees,
+            row.fair,
+            clock_time(row.expiry),
+            f"{row.status}, {row.provisional} provisional" if row.provisional else row.status,
+        )
+        for row in rows
+    ]
+    print_table("Positions", columns, shown, empty="none held.")
+
+
+@app.command()
+def orders(limit: Limit = 20, json: Json = False) -> None:
+    """Orders sent, with the venue's answer."""
+    with context.ledger(context.settings()) as ledger:
+        rows = views.orders(ledger, limit=limit)
+    if json:
+        print_json(rows)
+        return
+    columns = ("time", "market", "order", "limit", "filled", "state", "cause", "opportunity")
+    shown = [
+        (
+            clock_time(row.created_at),
+            row.slug,
+            f"{row.side} {row.shares.normalize():f} {row.outcome}",
+            row.limit_price,
+            row.filled,
+            row.state,
+            row.cause[:60],
+            row.opportunity_id[:12],
+        )
+        for row in rows
+    ]
+    print_table("Orders", columns, shown, empty="none sent yet. `pm-arb opportunities` says why.")
+
+
+@app.command()
+def opportunities(limit: Limit = 20, json: Json = False) -> None:
+    """What the scanner found and what risk said of it, with the reasons of the denials counted."""
+    with context.ledger(context.settings()) as ledger:
+        rows, reasons = views.verdicts(ledger, limit=limit), views.rejection_counts(ledger)
+        verdicts = views.verdict_counts(ledger)
+    if json:
+        print_json({"verdicts": verdicts, "rejections": reasons, "opportunities": rows})
+        return
+    columns = ("time", "market", "verdict", "reason", "detail", "opportunity")
+    shown = [
+        (clock_time(row.judged_at), row.slug, row.verdict, row.reason, row.detail, row.opportunity_id[:12])
+        for row in rows
+    ]
+    empty = "none found yet; the scanner's log line `scan_summary` counts what it skipped and why."
+    print_table("Opportunities", columns, shown, empty=empty)
+    print_table(
+        "Denied because of", ("reason", "count"), [(row.name, row.count) for row in reasons], empty="none denied."
+    )
+
+
+@app.command()
+def pnl(json: Json = False) -> None:
+    """Profit and loss: confirmed (paid) and provisional (not yet), by day, after fees."""
+    with context.ledger(context.settings()) as ledger:
+        result = views.pnl(ledger)
+        balances = views.balances(ledger)
+    if json:
+        print_json({"pnl": result, "balances": balances, "equity": equity(balances)})
+        return
+    terminal.print(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions, after their fees")
+    terminal.print(f"provisional {signed(result.provisional)}   not yet paid, and fees of what is still open")
+    terminal.print(f"fees        {usd(result.fees)}   equity {usd(equity(balances))}")
+    shown = [(day.day, day.settled, day.won, usd(day.fees), signed(day.pnl)) for day in result.by_day]
+    print_table("By day (UTC)", ("day", "settled", "won", "fees", "P&L"), shown, empty="nothing settled yet.")
+
+
+@app.command()
+def receipts(limit: Limit = 10, json: Json = False) -> None:
+    """Proofs of kills: what was open, what was cancelled, what was verified."""
+    with context.ledger(context.settings()) as ledger:
+        rows = views.receipts(ledger, limit=limit)
+    if json:
+        print_json(rows)
+        return
+    columns = ("id", "who", "why", "open before", "cancelled", "open after", "took", "unverified")
+    shown = [
+        (
+            row.id,
+            row.who,
+            row.why,
+            len(row.open_before),
+            len(row.cancelled),
+            len(row.open_after),
+            took(row),
+            row.unverified or "-",
+        )
+        for row in rows
+    ]
+    print_table("Kill receipts", columns, shown, empty="no kill so far.")
+
+
+def took(row: views.Receipt) -> str:
+    """Seconds from the kill to verified zero."""
+    return f"{(row.verified_real - row.started_real) / 1e9:.2f} s" if row.verified_real else "not verified"
