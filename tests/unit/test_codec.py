@@ -1,0 +1,77 @@
+"""Messages on the wire: exact, tolerant of the new, strict with the corrupt, and never renamed."""
+
+import dataclasses
+import json
+from decimal import Decimal
+from typing import get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmarb import codec
+from pmarb.domain.messages import STREAM_OF, Message, Opportunity
+from tests.builders import a_settlement, an_approval, an_opportunity
+
+GOLDEN = (
+    b'{"token":"1001","market":"0xmarket","slug":"btc-updown-5m-1790000000","outcome":"Up","won":true,"shares":"6",'
+    b'"cost":"3.00","fees":"0.105","payout":"6","pnl":"2.895","equity":"302.895","ts_event":1790000354000000000,'
+    b'"ts_init":1790000354000000000}'
+)
+
+
+@pytest.mark.parametrize("message", [an_opportunity(), an_approval(), a_settlement()])
+def test_a_message_survives(message: Message) -> None:
+    assert codec.decode(codec.encode(message)) == message
+
+
+def test_a_golden_message_is_still_understood_and_still_written() -> None:
+    assert codec.decode({b"type": b"Settlement", b"body": GOLDEN}) == a_settlement()
+    assert codec.encode(a_settlement())[b"body"] == GOLDEN
+
+
+def test_a_newer_producer_may_add_fields() -> None:
+    newer = GOLDEN.replace(b'{"token"', b'{"colour":"blue","token"')
+    assert codec.decode({b"type": b"Settlement", b"body": newer}) == a_settlement()
+
+
+@given(st.binary(max_size=200), st.binary(max_size=40))
+def test_any_bytes_are_a_message_or_undecodable(body: bytes, name: bytes) -> None:
+    for kind in (name, b"Opportunity", b"Fill"):
+        with pytest.raises(codec.Undecodable):
+            codec.decode({b"type": kind, b"body": body})
+
+
+@pytest.mark.parametrize("number", ['"NaN"', '"Infinity"', '"abc"', "null", "[]"])
+def test_numbers_that_are_none_are_refused(number: str) -> None:
+    fields = codec.encode(an_opportunity())
+    body = json.loads(fields[b"body"])
+    body["legs"][0]["price"] = json.loads(number)
+    with pytest.raises(codec.Undecodable):
+        codec.decode({b"type": b"Opportunity", b"body": json.dumps(body).encode()})
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(codec.Undecodable, match="type"):
+        codec.decode({b"body": b"{}"})
+    with pytest.raises(codec.Undecodable, match="opportunity_id"):
+        codec.decode({b"type": b"Opportunity", b"body": b"{}"})
+
+
+def test_no_message_holds_money_in_a_float() -> None:
+    for cls in STREAM_OF:
+        for name, hint in get_type_hints(cls).items():
+            assert hint is not float, f"{cls.__name__}.{name}"
+
+
+def test_every_message_carries_two_times_and_is_frozen() -> None:
+    for cls in STREAM_OF:
+        names = {f.name for f in dataclasses.fields(cls)}
+        assert {"ts_event", "ts_init"} <= names
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        an_opportunity().fair = Decimal(1)  # type: ignore[misc]
+
+
+def test_every_member_of_the_union_has_a_stream() -> None:
+    assert set(STREAM_OF) == set(Message.__args__)
+    assert codec.stream_of(an_opportunity()) == STREAM_OF[Opportunity]
