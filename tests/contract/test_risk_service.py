@@ -1,0 +1,208 @@
+"""The risk service as a process of its own sees the world: real Redis, real PostgreSQL, crashes and successors."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pmarb.bus.streams import RedisBus
+from pmarb.domain.messages import Approval, Message, Rejection, Stream
+from pmarb.domain.values import NANOS
+from tests.builders import a_leg, a_settlement, an_opportunity
+from tests.conftest import ROOT
+
+DEPOSIT = """
+WITH e AS (INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES ('deposit:start', 'deposit', 'start', 0)
+    RETURNING entry_id)
+INSERT INTO postings SELECT entry_id, account, amount FROM e,
+    (VALUES ('cash', 300), ('capital', -300)) AS p (account, amount)
+"""
+
+
+class Risk:
+    """A risk process and its log."""
+
+    def __init__(self, env: dict[str, str], log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self.process = subprocess.Popen([sys.executable, "-m", "services.risk"], env=env, stderr=out)
+
+    async def wrote(self, words: str, within: float = 15) -> str:
+        for _ in range(int(within / 0.05)):
+            if words in (text := self.log.read_text()):
+                return text
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"no {words!r} in:\n{self.log.read_text()}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=15)
+
+
+@pytest.fixture
+async def start(redis_url: str, database_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Risk]]:
+    running: list[Risk] = []
+
+    def _start(name: str = "risk", **changes: str) -> Risk:
+        env = os.environ | {
+            "REDIS_URL": redis_url,
+            "DATABASE_URL": database_url,
+            "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",
+            "HEARTBEAT_FILE": str(tmp_path / f"{name}.beat"),
+            "MEMBER": name,
+            "LOG_LEVEL": "DEBUG",
+        }
+        running.append(Risk(env | changes, tmp_path / f"{name}.log"))
+        return running[-1]
+
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(DEPOSIT)
+    yield _start
+    for risk in running:
+        risk.end(signal.SIGKILL)
+
+
+def fresh(number: int, now: int, **changes: Any) -> Message:
+    """An opportunity in a market of its own, seen just now."""
+    leg = a_leg(market=f"0xm{number}", token=f"t{number}", book_ts_init=now, book_ts_event=now)
+    fields = {
+        "opportunity_id": f"opp-{number}",
+        "legs": (leg,),
+        "event": f"e{number}",
+        "underlying": f"u{number}",
+        "opens_at": now - 100 * NANOS,
+        "expiry": now + 200 * NANOS,
+        "expires_at": now + 3 * NANOS,
+        "spot_ts_init": now,
+        "reference_ts_init": now,
+        "ts_init": now,
+    }
+    return an_opportunity(**(fields | changes))
+
+
+async def answers(bus: RedisBus, count: int, within: float = 10) -> list[Approval | Rejection]:
+    for _ in range(int(within / 0.05)):
+        found = [*await bus.tail(Stream.APPROVALS, since_ns=0), *await bus.tail(Stream.REJECTIONS, since_ns=0)]
+        if len(found) >= count:
+            return [m for m in found if isinstance(m, Approval | Rejection)]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"fewer than {count} answers")
+
+
+def now_ns() -> int:
+    import time
+
+    return time.time_ns()
+
+
+async def test_it_judges_records_and_stops_cleanly(
+    start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    await redis_bus.publish(fresh(1, now_ns()), fresh(2, now_ns(), fair=Decimal("0.50")))
+    by_id = {a.opportunity_id: a for a in await answers(redis_bus, 2)}
+    assert isinstance(by_id["opp-1"], Approval)
+    assert isinstance(by_id["opp-2"], Rejection)
+    assert by_id["opp-1"].judged_real > 0
+    assert risk.end() == 0
+    with psycopg.connect(database_url) as connection:
+        rows = dict(connection.execute("SELECT opportunity_id, verdict FROM verdicts").fetchall())
+    assert rows == {"opp-1": "approved", "opp-2": "denied"}
+
+
+async def test_two_at_once_approve_no_more_than_one_would(start: Callable[..., Risk], redis_bus: RedisBus) -> None:
+    first, second = start("one"), start("two")
+    await asyncio.sleep(2.5)
+    logs = first.log.read_text() + second.log.read_text()
+    assert logs.count("portfolio_rebuilt") == 1
+    assert logs.count("standing_by") == 1
+    now = now_ns()
+    await redis_bus.publish(*[fresh(n, now) for n in range(10)])
+    verdicts = await answers(redis_bus, 10)
+    assert sum(isinstance(a, Approval) for a in verdicts) == 1, "one a second"
+    active, standby = (first, second) if "portfolio_rebuilt" in first.log.read_text() else (second, first)
+    active.end(signal.SIGKILL)
+    await standby.wrote("portfolio_rebuilt")
+    await redis_bus.publish(fresh(99, now_ns()))
+    assert len(await answers(redis_bus, 11)) == 11
+
+
+async def test_a_kill_9_forgets_neither_a_reservation_nor_a_loss(
+    start: Callable[..., Risk], redis_bus: RedisBus
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    await redis_bus.publish(fresh(1, now_ns()))
+    await answers(redis_bus, 1)
+    risk.end(signal.SIGKILL)
+    successor = start("successor")
+    text = await successor.wrote("portfolio_rebuilt")
+    assert "exposure=2.98335" in text
+    await redis_bus.publish(fresh(1, now_ns()))
+    assert {type(a) for a in await answers(redis_bus, 2)} == {Approval, Rejection}
+
+
+async def test_a_day_stop_is_stored_announced_and_survives(
+    start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    now = now_ns()
+    await redis_bus.publish(a_settlement(pnl=Decimal("-15.01"), ts_event=now, ts_init=now))
+    await risk.wrote("breaker_tripped")
+    (halt,) = await redis_bus.tail(Stream.CONTROL, since_ns=0)
+    assert "lost $15.01 today" in str(halt)
+    risk.end(signal.SIGKILL)
+    successor = start("successor")
+    await successor.wrote("state=HALTED")
+    await redis_bus.publish(fresh(1, now_ns()))
+    (answer,) = await answers(redis_bus, 1)
+    assert isinstance(answer, Rejection)
+    assert answer.reason == "trading_halted"
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT state, who FROM trading_state").fetchone()
+    assert row == ("HALTED", "risk")
+
+
+async def test_rubbish_on_a_stream_is_set_aside(
+    start: Callable[..., Risk], redis_bus: RedisBus, redis_url: str
+) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.xadd("opportunities", {"type": "Opportunity", "body": "{not json"})
+        client.xadd("opportunities", {"surprise": "1"})
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    await redis_bus.publish(fresh(1, now_ns()))
+    assert len(await answers(redis_bus, 1)) == 1
+    assert (await redis_bus.lengths())["opportunities.dead"] == 2
+    assert risk.log.read_text().count("dead_letter") == 2
+
+
+async def test_absent_servers_get_one_line_and_a_clean_end(start: Callable[..., Risk]) -> None:
+    risk = start("lonely", DATABASE_URL="postgresql://x:y@127.0.0.1:1/z", REDIS_URL="redis://127.0.0.1:1/0")
+    text = await risk.wrote("server_unavailable")
+    assert "server=postgres" in text
+    assert "Traceback" not in text
+    assert risk.end() == 0
+
+
+async def test_a_wrong_setting_is_named_with_what_it_may_be(start: Callable[..., Risk]) -> None:
+    risk = start("wrong", SIZING_STRATEGY="martingale", BANKROLL_USD="lots")
+    assert risk.process.wait(timeout=15) == 2
+    text = risk.log.read_text()
+    assert "SIZING_STRATEGY was 'martingale'" in text
+    assert "'fixed' or 'quarter_kelly'" in text
+    assert "BANKROLL_USD was 'lots'" in text
+    assert "Traceback" not in text
