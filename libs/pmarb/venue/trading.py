@@ -1,0 +1,225 @@
+"""The real signing path: the official client, of which only `create_*` and `post_order` are used to trade.
+
+Its `place_*` answers a missing allowance with an on-chain approval and posts again; no trader should do that unasked.
+Nothing here is retried: who may have posted asks the venue what became of it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from polymarket.clients.async_secure import AsyncSecureClient
+from polymarket.errors import (
+    PolymarketError,
+    RateLimitError,
+    RequestRejectedError,
+    TransportError,
+    UnexpectedResponseError,
+)
+from polymarket.models.clob import ApiKeyCreds
+from polymarket.models.clob.account import OpenOrder
+from polymarket.models.clob.orders import MarketOrderType, SignedOrder
+from pydantic import SecretStr
+
+from pmarb.clock import Clock
+from pmarb.domain.orders import OrderState, OrderType
+from pmarb.domain.values import MICRO, NANOS, Side
+from pmarb.venue import replies, sdk
+from pmarb.venue.account import own_trades
+from pmarb.venue.outcomes import PublicRecords
+from pmarb.venue.port import (
+    Intent,
+    PostIndeterminate,
+    PostResult,
+    Redemption,
+    Resolution,
+    Signed,
+    VenueOrder,
+    VenuePosition,
+    VenueTrade,
+    VenueUnavailable,
+)
+from pmarb.venue.userstream import UserStream
+
+ANSWER_WITHIN: Final = 10.0
+"""Seconds (real) to wait for the reply to a POST: the venue holds marketable orders before it answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """Who trades. `funder` holds the money, None for the signer's own deposit wallet; no key: it is derived."""
+
+    private_key: SecretStr
+    funder: str | None = None
+    signature_type: int | None = None
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    api_passphrase: SecretStr | None = None
+
+    def credentials(self) -> ApiKeyCreds | None:
+        if self.api_key is None or self.api_secret is None or self.api_passphrase is None:
+            return None
+        return ApiKeyCreds(
+            key=self.api_key.get_secret_value(),
+            secret=self.api_secret.get_secret_value(),
+            passphrase=self.api_passphrase.get_secret_value(),
+        )
+
+
+class WrongWallet(ValueError):
+    """The key, the funder and the signature type do not belong together."""
+
+
+class SdkVenue:
+    """See `pmarb.venue.port.TradingVenue`."""
+
+    def __init__(self, client: AsyncSecureClient, urls: sdk.Urls, clock: Clock, *, answer_within: float) -> None:
+        self._client = client
+        self._urls = urls
+        self._clock = clock
+        self._answer_within = answer_within
+        self._records = PublicRecords(gamma_url=urls.gamma, data_url=urls.data)
+
+    @classmethod
+    async def connect(
+        cls, urls: sdk.Urls, wallet: Wallet, clock: Clock, *, answer_within: float = ANSWER_WITHIN
+    ) -> "SdkVenue":
+        """Log in.
+
+        Raises:
+            VenueUnavailable: the venue does not answer, or refuses the login.
+            WrongWallet: what was given cannot be one account.
+        """
+        async with _reading():
+            client = await sdk.connect(
+                urls,
+                private_key=wallet.private_key.get_secret_value(),
+                wallet=wallet.funder,
+                credentials=wallet.credentials(),
+            )
+        found = sdk.signature_type(client)
+        if wallet.signature_type is not None and wallet.signature_type != found:
+            await client.close()
+            raise WrongWallet(f"SIGNATURE_TYPE was {wallet.signature_type}, but WALLET_ADDRESS is of type {found}")
+        return cls(client, urls, clock, answer_within=answer_within)
+
+    @property
+    def wallet(self) -> str:
+        """The address that holds the money."""
+        return str(self._client.wallet)
+
+    def user_stream(self, wake: Callable[[], None]) -> UserStream:
+        """A reader that calls `wake` whenever something of ours may have changed."""
+        return UserStream(self._urls.ws_user, self._client.credentials, wake)
+
+    async def prepare(self, tokens: Sequence[str]) -> None:
+        async with _reading():
+            await asyncio.gather(*(sdk.terms(self._client, token) for token in tokens))
+
+    async def sign(self, intent: Intent) -> Signed:
+        terms = await sdk.terms(self._client, intent.token)
+        try:
+            signed = await self._created(intent)
+        except PolymarketError as error:
+            raise ValueError(str(error)) from error
+        _require_exact(signed, intent)
+        return Signed(order_hash=sdk.order_hash(signed, neg_risk=terms.neg_risk), intent=intent, payload=signed)
+
+    async def post(self, signed: Signed) -> PostResult:
+        assert isinstance(signed.payload, SignedOrder)
+        sent = self._clock.real()
+        try:
+            async with asyncio.timeout(self._answer_within):
+                reply = await self._client.post_order(signed.payload)
+        except (RequestRejectedError, RateLimitError) as error:
+            return replies.refused(error, sent_real=sent)
+        except TimeoutError:
+            return PostIndeterminate(detail=f"no answer within {self._answer_within} s", sent_real=sent)
+        except (TransportError, UnexpectedResponseError, ValueError) as error:
+            return PostIndeterminate(detail=f"{type(error).__name__}: {error}", sent_real=sent)
+        return replies.answered(reply, signed, sent_real=sent)
+
+    async def cancel_all(self) -> dict[str, str]:
+        async with _reading():
+            return {str(order): why for order, why in (await self._client.cancel_all()).not_canceled.items()}
+
+    async def open_orders(self) -> Sequence[VenueOrder]:
+        async with _reading():
+            return [_venue_order(row) async for row in self._client.list_open_orders().iter_items()]
+
+    async def trades(self, *, since_ns: int) -> Sequence[VenueTrade]:
+        found: list[VenueTrade] = []
+        async with _reading():
+            rows = self._client.list_account_trades(after=str(since_ns // NANOS - 1)).iter_items()
+            async for row in rows:
+                terms = await sdk.terms(self._client, row.asset_id)
+                found += own_trades(row, wallet=self.wallet, fees=terms.fees)
+        return found
+
+    async def positions(self) -> Sequence[VenuePosition]:
+        return await self._records.positions(self.wallet)
+
+    async def cash(self) -> Decimal:
+        async with _reading():
+            await sdk.refresh_balance(self._client)
+            found = await self._client.get_balance_allowance(asset_type="COLLATERAL")
+        return Decimal(found.balance) * MICRO
+
+    async def resolutions(self, markets: Sequence[str]) -> Sequence[Resolution]:
+        return await self._records.resolutions(markets)
+
+    async def redemptions(self, *, since_ns: int) -> Sequence[Redemption]:
+        return await self._records.redemptions(self.wallet, since_ns=since_ns)
+
+    async def close(self) -> None:
+        await self._records.close()
+        await self._client.close()
+
+    async def _created(self, intent: Intent) -> SignedOrder:
+        if intent.order_type in (OrderType.GTC, OrderType.GTD):
+            return await self._client.create_limit_order(
+                asset_id=intent.token, price=intent.limit, size=intent.shares, side=intent.side.value
+            )
+        kind: MarketOrderType = "FAK" if intent.order_type is OrderType.FAK else "FOK"
+        if intent.side is Side.BUY:
+            return await self._client.create_market_order(
+                asset_id=intent.token, side="BUY", amount=intent.usd, max_price=intent.limit, order_type=kind
+            )
+        return await self._client.create_market_order(
+            asset_id=intent.token, side="SELL", shares=intent.shares, min_price=intent.limit, order_type=kind
+        )
+
+
+def _require_exact(signed: SignedOrder, intent: Intent) -> None:
+    """The client rounds by its own table; what it signed must be what was planned, to the millionth."""
+    gives, takes = (intent.usd, intent.shares) if intent.side is Side.BUY else (intent.shares, intent.usd)
+    planned = (gives / MICRO, takes / MICRO)
+    if (Decimal(signed.maker_amount), Decimal(signed.taker_amount)) != planned:
+        raise ValueError(
+            f"signed {signed.maker_amount} for {signed.taker_amount}, planned {planned[0]} for {planned[1]}"
+        )
+
+
+def _venue_order(row: OpenOrder) -> VenueOrder:
+    return VenueOrder(
+        order_hash=row.id,
+        market=row.condition_id,
+        token=row.asset_id,
+        side=Side(row.side),
+        price=row.price,
+        shares=row.original_size,
+        matched=row.size_matched,
+        state=OrderState.DELAYED if row.status.upper() == "DELAYED" else OrderState.LIVE,
+    )
+
+
+@asynccontextmanager
+async def _reading() -> AsyncIterator[None]:
+    """A read that fails teaches nothing, whatever the reason."""
+    try:
+        yield
+    except PolymarketError as error:
+        raise VenueUnavailable(str(error) or type(error).__name__) from error
