@@ -1,0 +1,132 @@
+"""Price feeds: a fast spot exchange that speaks Binance's streams, and the relay of the oracle that settles."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import httpx
+
+from pmarb.clock import Clock
+from pmarb.venue.parse import ParseError, PriceTick, Source, klines, rtds, spot
+from pmarb.venue.port import VenueUnavailable
+from pmarb.venue.sockets import Socket
+
+SPOT_SILENT: Final = 1.5
+ORACLE_SILENT: Final = 2.0
+KLINES_A_PAGE: Final = 1000
+OnTicks = Callable[[Sequence[PriceTick], int], None]
+
+
+class SpotFeed:
+    """Trades of several assets over one combined stream. `on_ticks(ticks, real)` is called from the reader."""
+
+    def __init__(
+        self,
+        *,
+        ws_url: str,
+        rest_url: str,
+        assets: Sequence[str],
+        clock: Clock,
+        http: httpx.AsyncClient,
+        on_ticks: OnTicks,
+        kinds: Sequence[str] = ("trade",),
+        quote: str = "usdt",
+    ) -> None:
+        self.malformed = 0
+        self._rest_url = rest_url
+        self._quote = quote
+        self._http = http
+        self._on_ticks = on_ticks
+        streams = "/".join(f"{asset}{quote}@{kind}" for asset in assets for kind in kinds)
+        self.socket = Socket(
+            name="spot",
+            url=f"{ws_url}/stream?streams={streams}",
+            clock=clock,
+            opening=tuple,
+            on_frame=self._on_frame,
+            ping=None,  # The exchange pings us, in protocol frames
+            silent_after=SPOT_SILENT,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await self.socket.run(stop)
+
+    async def history(self, asset: str, *, now: int, seconds: int) -> list[tuple[int, float]]:
+        """(second, price) of the last `seconds` before `now` (nanoseconds), oldest first, from 1 s candles.
+
+        Raises:
+            VenueUnavailable: the exchange does not answer.
+            ParseError: its answer cannot be read.
+        """
+        found: dict[int, float] = {}
+        start, end = now // 10**9 - seconds, now // 10**9
+        while start < end:
+            page = await self._page(asset, start)
+            fresh = [(second, price) for second, price in page if start <= second < end]
+            found.update(fresh)
+            if not fresh:
+                break
+            start = fresh[-1][0] + 1
+        return sorted(found.items())
+
+    async def _page(self, asset: str, start: int) -> list[tuple[int, float]]:
+        query: dict[str, str | int] = {
+            "symbol": f"{asset}{self._quote}".upper(),
+            "interval": "1s",
+            "startTime": start * 1000,
+            "limit": KLINES_A_PAGE,
+        }
+        try:
+            reply = await self._http.get(f"{self._rest_url}/api/v3/klines", params=query)
+        except httpx.HTTPError as error:
+            raise VenueUnavailable(f"klines: {str(error) or type(error).__name__}") from None
+        if reply.status_code != httpx.codes.OK:
+            raise VenueUnavailable(f"klines: HTTP {reply.status_code}")
+        return klines(reply.content)
+
+    def _on_frame(self, raw: bytes, real: int) -> None:
+        try:
+            tick = spot(raw)
+        except ParseError:
+            self.malformed += 1
+            return
+        if tick is not None:
+            self._on_ticks((tick,), real)
+
+
+class OracleFeed:
+    """Chainlink ticks from the venue's relay, the history that answers a subscription included."""
+
+    def __init__(self, *, url: str, assets: Sequence[str], clock: Clock, on_ticks: OnTicks) -> None:
+        self.malformed = 0
+        self._assets = tuple(assets)
+        self._on_ticks = on_ticks
+        self.socket = Socket(
+            name="oracle",
+            url=url,
+            clock=clock,
+            opening=self._opening,
+            on_frame=self._on_frame,
+            ping_every=5.0,
+            silent_after=ORACLE_SILENT,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await self.socket.run(stop)
+
+    def _opening(self) -> list[str]:
+        wanted = [
+            {"topic": "crypto_prices_chainlink", "type": "*", "filters": json.dumps({"symbol": f"{asset}/usd"})}
+            for asset in self._assets
+        ]
+        return [json.dumps({"action": "subscribe", "subscriptions": wanted})]
+
+    def _on_frame(self, raw: bytes, real: int) -> None:
+        try:
+            ticks = [tick for tick in rtds(raw) if tick.source is Source.ORACLE]
+        except ParseError:
+            self.malformed += 1
+            return
+        if ticks:
+            self._on_ticks(ticks, real)
