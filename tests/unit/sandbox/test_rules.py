@@ -76,14 +76,17 @@ def test_fok_is_all_or_nothing_and_fak_takes_what_there_is(bench):
 @pytest.mark.parametrize(
     ("wanted", "fragment"),
     [
-        (dict(price=0.5, dollars=5.001, order_type=OrderType.FAK), "market buy orders maker amount supports a max accuracy"),
-        (dict(price=0.5, shares=10.001), "the buy orders maker amount supports a max accuracy of 4 decimals"),
-        (dict(price=0.505, shares=10), "breaks minimum tick size rule: 0.01"),
-        (dict(price=0.5, shares=4), "Size (4) lower than the minimum: 5"),
-        (dict(price=0.5, dollars=0.8, order_type=OrderType.FAK), "marketable BUY order ($0.8), min size: $1"),
-        (dict(price=0.5, shares=1000), "not enough balance / allowance"),
-        (dict(price=0.5, shares=10, side=Side.SELL), "not enough balance / allowance"),
-        (dict(price=0.5, shares=10, order_type=OrderType.GTD, expiration=1), "invalid expiration"),
+        (
+            {"price": 0.5, "dollars": 5.001, "order_type": OrderType.FAK},
+            "market buy orders maker amount supports a max accuracy",
+        ),
+        ({"price": 0.5, "shares": 10.001}, "the buy orders maker amount supports a max accuracy of 4 decimals"),
+        ({"price": 0.505, "shares": 10}, "breaks minimum tick size rule: 0.01"),
+        ({"price": 0.5, "shares": 4}, "Size (4) lower than the minimum: 5"),
+        ({"price": 0.5, "dollars": 0.8, "order_type": OrderType.FAK}, "marketable BUY order ($0.8), min size: $1"),
+        ({"price": 0.5, "shares": 1000}, "not enough balance / allowance"),
+        ({"price": 0.5, "shares": 10, "side": Side.SELL}, "not enough balance / allowance"),
+        ({"price": 0.5, "shares": 10, "order_type": OrderType.GTD, "expiration": 1}, "invalid expiration"),
     ],
 )
 def test_orders_that_break_a_rule_are_refused_with_its_text(bench, wanted, fragment):
