@@ -1,0 +1,82 @@
+"""Settings name what is wrong and what is allowed; secrets come from files and stay secret; time can run faster."""
+
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pmarb.clock import ManualClock, ScaledClock
+from pmarb.domain.values import NANOS
+from pmarb.settings import Settings, WrongSettings, load
+from services.risk.settings import RiskSettings
+
+
+def test_without_any_environment_it_is_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    settings = load(Settings)
+    assert (settings.venue, settings.execution, settings.bankroll_usd) == ("sandbox", "live", Decimal(300))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("VENUE", "binance", ["VENUE was 'binance'", "'sandbox' or 'polymarket'"]),
+        ("CLOCK_SPEED", "0", ["CLOCK_SPEED was '0'", "greater than 0"]),
+        ("BANKROLL_USD", "-5", ["BANKROLL_USD was '-5'", "greater than or equal to 1"]),
+        ("HARD_CAP_USD", "21", ["HARD_CAP_USD was '21'", "less than or equal to 20"]),
+    ],
+)
+def test_a_wrong_value_is_named(
+    name: str, value: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings) as stop:
+        load(RiskSettings)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert all(word in error for word in words), error
+
+
+def test_a_secret_comes_from_its_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "dsn"
+    secret.write_text("postgresql://me:hunter2@db/x\n")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(secret))
+    settings = load(Settings)
+    assert settings.dsn == "postgresql://me:hunter2@db/x"
+    assert "hunter2" not in repr(settings)
+    monkeypatch.delenv("DATABASE_URL")
+
+
+def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DATABASE_URL_FILE", "/nowhere/dsn")
+    with pytest.raises(WrongSettings):
+        load(Settings)
+    assert "DATABASE_URL_FILE was '/nowhere/dsn'; No such file" in capsys.readouterr().err
+
+
+def test_venue_time_runs_faster_from_its_anchor_and_latencies_do_not() -> None:
+    anchor = time.time_ns() - 10 * NANOS
+    clock = ScaledClock(speed=20, anchor=anchor)
+    assert clock.now() - anchor == pytest.approx(200 * NANOS, rel=0.01)
+    assert abs(clock.real() - time.time_ns()) < NANOS
+    assert clock.in_real(10) == 0.5
+
+
+def test_only_the_sandbox_may_bend_time() -> None:
+    assert Settings(venue="polymarket", clock_speed=10).clock().speed == 1
+    assert Settings(venue="sandbox", clock_speed=10).clock().speed == 10
+
+
+async def test_a_manual_clock_moves_when_told() -> None:
+    clock = ManualClock(time_ns=5)
+    await clock.sleep(2)
+    assert clock.now() == clock.real() == 5 + 2 * NANOS
+
+
+def test_limits_stretch_with_the_speed_of_the_sandbox_and_shrink_for_real_money() -> None:
+    fast = RiskSettings(clock_speed=10).limits()
+    assert fast.stale_book == 10 * RiskSettings().limits().stale_book
+    assert RiskSettings(venue="polymarket", execution="live").limits().trades_per_day == 10
+    assert RiskSettings().limits().trades_per_day == 200
