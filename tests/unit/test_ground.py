@@ -35,8 +35,9 @@ IN_ROOT = {
     "services",
     "tests",
 }
-# Models of prices: their numbers are dimensionless, or measured, and never booked.
-FLOAT_MODULES = {"fairvalue.py", "volatility.py"}
+# The model of the underlying: estimates of probabilities and of the price of a coin, which are never booked.
+MODEL = {"fairvalue.py", "market.py", "underlying.py", "updown.py", "volatility.py"}
+MONEY = re.compile(r"usd|cash|cost|edge|fee|pnl|shares|limit|notional|payout|reserved|bankroll|tick$|vwap")
 LOCKED = "alerter all build cli console dev embedded executor migrate replay risk sandbox scanner"
 SECRET = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|(?i:private_key|secret|token)\s*[=:]\s*[\"']?0x[0-9a-f]{64}")
 
@@ -74,17 +75,21 @@ def test_no_function_is_longer_than_a_screen() -> None:
     assert long == []
 
 
-def test_no_field_of_the_domain_is_a_float() -> None:
+def test_no_money_of_the_domain_is_a_float() -> None:
     floats = [
         f"{path.name}:{field.lineno} {ast.unparse(field)}"
         for path in (ROOT / "libs/pmarb/domain").glob("*.py")
-        if path.name not in FLOAT_MODULES
-        for owner in ast.walk(ast.parse(path.read_text()))
-        if isinstance(owner, ast.ClassDef)
-        for field in owner.body
-        if isinstance(field, ast.AnnAssign) and re.search(r"\bfloat\b", ast.unparse(field.annotation))
+        for field in fields(ast.parse(path.read_text()))
+        if re.search(r"\bfloat\b", ast.unparse(field.annotation))
+        if path.name not in MODEL or MONEY.search(ast.unparse(field.target))
     ]
     assert floats == []
+
+
+def fields(tree: ast.AST) -> Iterator[ast.AnnAssign]:
+    for owner in ast.walk(tree):
+        if isinstance(owner, ast.ClassDef):
+            yield from (node for node in owner.body if isinstance(node, ast.AnnAssign))
 
 
 def test_the_domain_imports_the_standard_library_and_itself() -> None:
