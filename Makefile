@@ -14,6 +14,7 @@ SECONDS  ?= 60
 SCENARIO ?= slow_makers
 SEED     ?= 1
 SPEED    ?= 1
+WORKERS  ?= 2
 ARGS     ?=
 
 .PHONY: help .venv demo up test check bench compose-test lock fmt clean
@@ -39,15 +40,15 @@ demo: $(STAMP) ## the whole system over embedded servers, then its audit [SECOND
 up: $(STAMP) ## the same until Ctrl-C, without Docker [ARGS]
 	@$(BIN)/pm-arb up $(ARGS)
 
-test: $(STAMP) ## every test that needs nothing installed [ARGS]
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## every test that needs nothing installed [ARGS WORKERS]
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## format, lint, types, architecture, tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 bench: $(STAMP) ## what is measured, against a baseline of the same run [ARGS]
 	@$(BIN)/python -m bench $(ARGS)
