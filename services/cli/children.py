@@ -96,7 +96,7 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *program.arguments,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | program.environment,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

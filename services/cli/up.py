@@ -1,0 +1,126 @@
+"""`pm-arb up`: the whole system on this machine until Ctrl-C, without Docker."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from services.cli import runfile
+from services.cli.children import WrongSettings
+from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
+from services.cli.output import terminal
+from services.cli.stack import Plan, Stack, dotenv
+from services.cli.trouble import FAILED, WRONG_USE, Trouble
+
+app = typer.Typer()
+_COLOURS: Final = {
+    "scanner": "cyan",
+    "risk": "yellow",
+    "executor": "green",
+    "alerter": "magenta",
+    "console": "blue",
+    "sandbox": "white",
+}
+
+
+@app.command()
+def up(
+    data_dir: Annotated[Path, typer.Option(help="Where Redis and PostgreSQL keep their data.")] = Path(".pm-arb/data"),
+    scenario: Scenario = "slow_makers",
+    seed: Seed = 1,
+    speed: Annotated[float, typer.Option(help="Venue seconds a real second, sandbox only.")] = 1.0,
+    console_port: Annotated[int, typer.Option(help="Where the console listens; another if it is taken.")] = 8080,
+) -> None:
+    """Run everything until Ctrl-C: Redis, PostgreSQL, the sandbox, and the services.
+
+    Settings come from the environment and `.env` (see .env.example). Ctrl-C stops in order: the executor cancels
+    everything and proves it, the servers go last. A second Ctrl-C ends it at once. The data folder keeps the ledger.
+    """
+    refuse_second_stack()
+    plan = Plan(
+        command="up",
+        data_dir=data_dir,
+        scenario=checked_scenario(scenario),
+        seed=seed,
+        speed=checked_speed(speed),
+        console_port=console_port,
+        environment=dotenv(Path(".env")),
+    )
+    code = asyncio.run(_run(Stack(plan, print_line)))
+    raise typer.Exit(code)
+
+
+def refuse_second_stack() -> None:
+    """One stack a folder: its note would be overwritten."""
+    run = runfile.read()
+    if run is not None:
+        raise Trouble(f"`pm-arb {run.command}` runs already in this folder (process {run.pid}). Stop it first.", FAILED)
+
+
+async def _run(stack: Stack) -> int:
+    stop = asyncio.Event()
+    with stopping_on_signals(stop, stack):
+        try:
+            if await until_stopped(stack.start(), stop):
+                terminal.print(
+                    f"[bold]Everything runs.[/bold] Console: {stack.console_url}   Ctrl-C stops it in order."
+                )
+                await until_stopped(stack.wait_broken(), stop)
+        except WrongSettings as error:
+            raise Trouble(str(error), WRONG_USE) from None
+        finally:
+            terminal.print("Stopping in order: scanner, risk, executor (cancels, verifies), the rest, the servers.")
+            codes = await stack.stop()
+    bad = {name: code for name, code in codes.items() if code}
+    terminal.print("Stopped." if not bad else f"Stopped, but not cleanly: {bad}")
+    return FAILED if bad else 0
+
+
+async def until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Do the work unless told to stop first; whether it was finished. What it raises is raised here."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return False
+
+
+@contextmanager
+def stopping_on_signals(stop: asyncio.Event, stack: Stack) -> Iterator[None]:
+    """The first SIGINT or SIGTERM sets `stop`; a second ends everything at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            stack.kill()
+            os._exit(130)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def print_line(name: str, line: str) -> None:
+    """A service's line, with its name before it."""
+    if sys.stdout.isatty():
+        terminal.print(Text.assemble((f"{name:<9}", _COLOURS.get(name, "white")), line), soft_wrap=True)
+    else:
+        sys.stdout.write(f"{name:<9}{line}\n")
+        sys.stdout.flush()
