@@ -7,9 +7,8 @@ time, the age of what we hold in real time: a venue that runs faster than us doe
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from enum import StrEnum
 from typing import Final, Protocol
 
 from pmarb.domain.book import Book, Level, Take, walk
@@ -18,45 +17,16 @@ from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import DOWN, UP, MarketInfo, Unknown
 from pmarb.domain.messages import Leg, Opportunity
 from pmarb.domain.underlying import Underlying
-from pmarb.domain.updown import DEFAULT_MODEL, Fair, Missing, Model, fair_value
+from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, SHARE_GRID, ZERO, Side, round_down
+from services.scanner.limits import Limits, SkipReason
+
+__all__ = ["Cooldown", "Limits", "Quotes", "Skip", "SkipReason", "Watched", "barred", "find", "unreadable"]
 
 STRATEGY: Final = "updown_fair_value"
 MS: Final = 1_000_000
 GRAIN: Final = Decimal("0.000001")
 LAST_MINUTE: Final = 60
-
-
-class SkipReason(StrEnum):
-    """Why a market was looked at and nothing emitted. Counted, never silent."""
-
-    UNKNOWN_FEE = "unknown_fee"
-    UNKNOWN_RULE = "unknown_rule"
-    UNKNOWN_TEMPLATE = "unknown_template"
-    NOT_ACCEPTING = "not_accepting"
-    NOT_OPEN = "not_open"
-    TOO_EARLY = "too_early"
-    TOO_LATE = "too_late"
-    NO_SPOT = "no_spot"
-    NO_ORACLE = "no_oracle"
-    STALE_SPOT = "stale_spot"
-    STALE_ORACLE = "stale_oracle"
-    WARMING_UP = "warming_up"
-    BASIS_UNKNOWN = "basis_unknown"
-    BASIS_TOO_LARGE = "basis_too_large"
-    REFERENCE_MISSING = "reference_missing"
-    ELAPSED_MISSING = "elapsed_missing"
-    NO_BOOK = "no_book"
-    STALE_BOOK = "stale_book"
-    ONE_SIDED = "one_sided"
-    CROSSED = "crossed"
-    MIRROR_BROKEN = "mirror_broken"
-    NO_SIZES = "no_sizes"
-    NEAR_TIE = "near_tie"
-    PRICE_BAND = "price_band"
-    EDGE_TOO_THIN = "edge_too_thin"
-    DEPTH_TOO_THIN = "depth_too_thin"
-    COOLDOWN = "cooldown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,36 +37,6 @@ class Skip:
 
 
 _SKIPS: Final = {reason: Skip(reason=reason) for reason in SkipReason}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What an opportunity must satisfy. Defaults are those of quant.md; times in seconds unless named.
-
-    `model_weight` pulls the fair value toward the market's middle until the model has proven itself; the standard
-    error is not shrunk with it. `templates` are the rule texts a person has read; empty trusts every readable rule.
-    """
-
-    order_usd: Decimal
-    hard_cap_usd: Decimal = Decimal(10)
-    min_edge: Decimal = Decimal("0.02")
-    k_se: float = 2.0
-    slippage_ticks: int = 1
-    lowest_price: float = 0.05
-    highest_price: float = 0.95
-    first_s: float = 5.0
-    min_left_s: Mapping[str, float] = field(default_factory=lambda: {"5m": 60.0, "15m": 75.0, "4h": 120.0})
-    stale_spot_ms: int = 1000
-    stale_book_ms: int = 500
-    stale_oracle_ms: int = 5000
-    model: Model = DEFAULT_MODEL
-    model_weight: float = 1.0
-    near_tie_bps: float = 1.0
-    mirror_ticks: float = 1.0
-    ttl_s: float = 2.0
-    cooldown_s: float = 1.0
-    grown: Decimal = Decimal("0.01")
-    templates: frozenset[str] = frozenset()
 
 
 class Quotes(Protocol):
@@ -140,7 +80,7 @@ def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, 
         return _SKIPS[SkipReason(fair)]
     if fair.tau <= LAST_MINUTE and abs(fair.moments.mean / fair.strike - 1) * 1e4 < limits.near_tie_bps:
         return _SKIPS[SkipReason.NEAR_TIE]
-    return _taken(watched, underlying, limits, fair, now=now)
+    return _taken(watched, underlying, limits, fair, now=now, real=real)
 
 
 def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
@@ -198,7 +138,9 @@ def unreadable(watched: Watched, limits: Limits, *, real: int) -> SkipReason | N
     return None
 
 
-def _taken(watched: Watched, underlying: Underlying, limits: Limits, fair: Fair, *, now: int) -> Opportunity | Skip:
+def _taken(
+    watched: Watched, underlying: Underlying, limits: Limits, fair: Fair, *, now: int, real: int
+) -> Opportunity | Skip:
     """Choose the side by its tops, then price it exactly."""
     market, fees = watched.market, watched.market.fees
     assert fees is not None
@@ -217,7 +159,23 @@ def _taken(watched: Watched, underlying: Underlying, limits: Limits, fair: Fair,
     offer = _offer(market, quotes.book(), fees, limits, chance=chance, threshold=threshold)
     if isinstance(offer, SkipReason):
         return _SKIPS[offer]
-    return _opportunity(market, underlying, limits, fair, offer, label=label, mid=mid, now=now)
+    seen = _Seen(
+        book=now - max(0, real - watched.proven),
+        spot=now - max(0, real - underlying.spot_stamp.real),
+        oracle=now - max(0, real - underlying.oracle_stamp.real),
+        now=now,
+    )
+    return _opportunity(market, underlying, limits, fair, offer, seen, label=label, mid=mid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """When what we saw was true: `now` less its real age, so that readers of the message see real ages at any speed."""
+
+    book: int
+    spot: int
+    oracle: int
+    now: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,10 +235,10 @@ def _opportunity(
     limits: Limits,
     fair: Fair,
     offer: _Offer,
+    seen: _Seen,
     *,
     label: str,
     mid: float,
-    now: int,
 ) -> Opportunity:
     take, book, fees = offer.take, offer.book, offer.fees
     gross = offer.fair - take.vwap
@@ -298,7 +256,7 @@ def _opportunity(
         fee_exponent=fees.exponent,
         book_hash=book.hash or digest(book),
         book_ts_event=book.ts_event,
-        book_ts_init=book.ts_init,
+        book_ts_init=seen.book,
     )
     inputs = _inputs(fair, underlying, limits, mid=mid)
     side_mid = Decimal(repr(round(mid, 6)))
@@ -321,11 +279,11 @@ def _opportunity(
         family=market.family,
         opens_at=market.opens_at,
         expiry=market.closes_at,
-        expires_at=now + int(limits.ttl_s * NANOS),
-        spot_ts_init=underlying.spot_stamp.ts_init,
-        reference_ts_init=underlying.oracle_stamp.ts_init,
+        expires_at=seen.now + int(limits.ttl_s * NANOS),
+        spot_ts_init=seen.spot,
+        reference_ts_init=seen.oracle,
         ts_event=max(book.ts_event, underlying.spot_stamp.ts_event),
-        ts_init=now,
+        ts_init=seen.now,
         inputs=inputs,
     )
 

@@ -115,6 +115,14 @@ class MarketFeed:
         shard = self._of.get(token)
         return shard.books[token] if shard is not None and token in shard.valid else None
 
+    def kept(self, token: str) -> LocalBook:
+        """The book as it is kept, valid or not: ask `proven` before believing it.
+
+        Raises:
+            KeyError: the token is not watched.
+        """
+        return self._of[token].books[token]
+
     def proven(self, token: str) -> int:
         """The real time, nanoseconds, as of which the token's book was last known true; 0 for never."""
         shard = self._of.get(token)

@@ -1,0 +1,264 @@
+"""The scanner: finds markets, keeps their books and prices, publishes opportunities. Nothing it does is durable.
+
+Markets are shared out over the live scanners; every one of them listens to all prices, so that whoever takes a market
+over knows its reference. What cannot be published while Redis is away is replaced by what is found later, or expires.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+import httpx
+
+from pmarb import logs
+from pmarb.bus.port import Bus, BusUnavailable
+from pmarb.clock import Clock
+from pmarb.domain.market import MarketInfo
+from pmarb.domain.messages import Opportunity
+from pmarb.domain.values import NANOS
+from pmarb.runtime import Backoff, Heartbeat, every, member_name
+from pmarb.venue import gamma
+from pmarb.venue.books import LocalBook
+from pmarb.venue.feed import MarketFeed
+from pmarb.venue.parse import ParseError
+from pmarb.venue.port import VenueUnavailable
+from pmarb.venue.prices import OracleFeed, SpotFeed
+from pmarb.venue.public import Discovery, VenueUrls
+from services.scanner.board import Board, sides
+from services.scanner.decide import Limits
+from services.scanner.sharing import Claims
+
+log = logs.get(__name__)
+
+DISCOVER_EVERY: Final = 0.5  # Real seconds
+SHARE_EVERY: Final = 1.0
+BEAT_EVERY: Final = 0.25
+SUMMARY_EVERY: Final = 10.0
+HISTORY_S: Final = 2400
+"""Seconds of spot history fetched at start: the volatility's warm-up of 1800 s with room to spare."""
+KEEP_AFTER_END_S: Final = 5
+
+
+class ScannerService:
+    """One scanner process."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        urls: VenueUrls,
+        clock: Clock,
+        http: httpx.AsyncClient,
+        limits: Limits,
+        assets: tuple[str, ...],
+        families: tuple[str, ...],
+        heartbeat: Heartbeat,
+        member: str | None = None,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._assets = assets
+        self._families = families
+        self._heartbeat = heartbeat
+        self._http = http
+        self._discovery = Discovery(urls=urls, http=http)
+        self.feed = MarketFeed(
+            ws_url=urls.ws_market,
+            clob_url=urls.clob,
+            clock=clock,
+            http=http,
+            on_books=self._on_books,
+        )
+        self.board = Board(assets=assets, limits=limits, clock=clock, proofs=self.feed, on_found=self._on_found)
+        self._spot = SpotFeed(
+            ws_url=urls.spot_ws,
+            rest_url=urls.spot_rest,
+            assets=assets,
+            clock=clock,
+            http=http,
+            on_ticks=self.board.on_spot,
+        )
+        self._oracle = OracleFeed(url=urls.rtds, assets=assets, clock=clock, on_ticks=self.board.on_oracle)
+        self._claims = Claims(member or member_name())
+        self._known: dict[str, MarketInfo] = {}
+        self._members: list[str] = []
+        self._pending: dict[str, Opportunity] = {}
+        self._wake = asyncio.Event()
+        self._venue_backoff = Backoff("venue")
+        self._refused: set[str] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Scan until `stop`."""
+        beating = asyncio.create_task(every(BEAT_EVERY, self._heartbeat.beat, stop))
+        try:
+            await self._warm_up(stop)
+            await self._together(
+                stop,
+                self.feed.run(stop),
+                self._spot.run(stop),
+                self._oracle.run(stop),
+                every(DISCOVER_EVERY, self._discover, stop),
+                every(SHARE_EVERY, self._share, stop),
+                every(SUMMARY_EVERY, self._summary, stop),
+                self._publish(stop),
+            )
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+            await self._http.aclose()
+            await self._bus.close()
+
+    async def _together(self, stop: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+        """Run all; the first failure stops the others and is raised."""
+        async with asyncio.TaskGroup() as group:
+            for part in work:
+                group.create_task(part)
+            group.create_task(self._release(stop))
+
+    async def _release(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake.set()
+
+    async def _warm_up(self, stop: asyncio.Event) -> None:
+        """Fill the volatility from the exchange's own candles; without them it warms up live, in half an hour."""
+        for asset in self._assets:
+            history = await self._history(asset, stop)
+            for second, price in history:
+                self.board.underlyings[asset].put_spot(second, price)
+            log.info("history_loaded", underlying=asset, seconds=len(history))
+
+    async def _history(self, asset: str, stop: asyncio.Event) -> list[tuple[int, float]]:
+        """Ask until answered; empty when stopped."""
+        while not stop.is_set():
+            try:
+                answer = await self._spot.history(asset, now=self._clock.now(), seconds=HISTORY_S)
+            except (VenueUnavailable, ParseError) as error:
+                await self._venue_backoff.wait(error)
+            else:
+                self._venue_backoff.recovered()
+                return answer
+        return []
+
+    def _wanted(self) -> dict[str, int]:
+        """Slugs of the current and the next window of every family, with the second they end."""
+        second = self._clock.now() // NANOS - KEEP_AFTER_END_S
+        found = {}
+        for asset in self._assets:
+            for family in self._families:
+                width = gamma.WINDOW_S[family]
+                first = second // width * width
+                for start in (first, first + width):
+                    found[gamma.slug(asset=asset, family=family, start=start)] = start + width
+        return found
+
+    async def _discover(self) -> None:
+        """Learn of new windows, forget old ones."""
+        wanted = self._wanted()
+        for slug in [slug for slug in self._known if slug not in wanted]:
+            del self._known[slug]
+            if slug in self.board.slugs:
+                await self.feed.unwatch(self.board.drop(slug))
+        missing = [slug for slug in wanted if slug not in self._known]
+        if missing:
+            await asyncio.gather(*(self._learn(slug) for slug in missing))
+            await self._share_out()
+
+    async def _learn(self, slug: str) -> None:
+        try:
+            market = await self._discovery.market(slug)
+        except VenueUnavailable as error:
+            await self._venue_backoff.wait(error)
+            return
+        except ParseError as error:
+            if slug not in self._refused:
+                self._refused.add(slug)
+                log.warning("market_refused", slug=slug, reason=str(error))
+            return
+        self._venue_backoff.recovered()
+        if market is not None and market.accepting and market.two_sided:
+            self._known[slug] = market
+
+    async def _share(self) -> None:
+        try:
+            self._members = await self._bus.members("scanner")
+        except BusUnavailable:
+            return  # Whoever we knew is still our best guess; what we find waits for Redis anyway
+        await self._share_out()
+
+    async def _share_out(self) -> None:
+        mine = self._claims.update(self._known, self._members, now=self._clock.real() / NANOS)
+        for slug in self.board.slugs - mine:
+            await self.feed.unwatch(self.board.drop(slug))
+            log.info("market_handed_over", slug=slug)
+        for slug in sorted(mine - self.board.slugs):
+            await self._take_on(self._known[slug])
+
+    async def _take_on(self, market: MarketInfo) -> None:
+        up, down = sides(market)
+        await self.feed.watch((up, down))
+        books = self.feed.kept(up), self.feed.kept(down)
+        for book in books:
+            book.tick = market.tick
+        self.board.add(market, up=books[0], down=books[1])
+
+    def _on_books(self, books: Sequence[LocalBook], real: int) -> None:
+        self.board.on_books(books, real)
+
+    def _on_found(self, opportunity: Opportunity) -> None:
+        self._pending[opportunity.legs[0].token] = opportunity  # The latest of a token replaces what waits
+        self._wake.set()
+
+    async def _publish(self, stop: asyncio.Event) -> None:
+        backoff = Backoff("redis")
+        while not stop.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._pending = list(self._pending.values()), {}
+            now = self._clock.now()
+            live = [opportunity for opportunity in batch if opportunity.expires_at > now]
+            if not live:
+                continue
+            try:
+                await self._bus.publish(*live)
+            except BusUnavailable as error:
+                self._pending = {o.legs[0].token: o for o in live} | self._pending
+                await backoff.wait(error)
+                self._wake.set()
+                continue
+            backoff.recovered()
+            for opportunity in live:
+                _say(opportunity)
+
+    async def _summary(self) -> None:
+        board, counters = self.board, self.feed.counters
+        log.info(
+            "scan_summary",
+            markets=len(board.slugs),
+            scanners=len(self._members),
+            looks=board.looks,
+            found=board.found,
+            **{f"skip_{reason}": count for reason, count in board.skips.most_common()},
+            frames=counters.frames,
+            malformed=counters.malformed + self._spot.malformed + self._oracle.malformed,
+            resnapshots=counters.snapshots,
+            disagreements=counters.disagreed,
+            freezes=counters.frozen,
+            silences=self._spot.socket.silences + self._oracle.socket.silences,
+        )
+        board.looks = board.found = 0
+        board.skips.clear()
+
+
+def _say(opportunity: Opportunity) -> None:
+    leg = opportunity.legs[0]
+    log.info(
+        "opportunity_found",
+        opportunity_id=opportunity.opportunity_id,
+        slug=opportunity.slug,
+        outcome=leg.outcome,
+        price=str(leg.price.quantize(leg.tick)),
+        fair=str(opportunity.fair),
+        se=str(opportunity.fair_se),
+        net_edge=f"{opportunity.net_edge:.4f}",
+        threshold=str(opportunity.threshold),
+    )
