@@ -1,8 +1,8 @@
 """What to send, what became of it, and what that does to the books. Pure: values in, values out.
 
-    plan(approval, leg, book, now)      -> Intent | Skip
-    resolve(order, view, sent_at, now)  -> events
-    bookings(before, after)             -> ledger entries
+plan(approval, leg, book, now)      -> Intent | Skip
+resolve(order, view, sent_at, now)  -> events
+bookings(before, after)             -> ledger entries
 """
 
 from collections.abc import Iterator, Mapping

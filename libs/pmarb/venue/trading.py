@@ -18,6 +18,7 @@ from polymarket.errors import (
     RequestRejectedError,
     TransportError,
     UnexpectedResponseError,
+    UserInputError,
 )
 from polymarket.models.clob import ApiKeyCreds
 from polymarket.models.clob.account import OpenOrder
@@ -93,13 +94,18 @@ class SdkVenue:
             VenueUnavailable: the venue does not answer, or refuses the login.
             WrongWallet: what was given cannot be one account.
         """
-        async with _reading():
-            client = await sdk.connect(
-                urls,
-                private_key=wallet.private_key.get_secret_value(),
-                wallet=wallet.funder,
-                credentials=wallet.credentials(),
-            )
+        try:
+            async with _reading():
+                client = await sdk.connect(
+                    urls,
+                    private_key=wallet.private_key.get_secret_value(),
+                    wallet=wallet.funder,
+                    credentials=wallet.credentials(),
+                )
+        except VenueUnavailable as error:
+            if _is_our_fault(error.__cause__):
+                raise WrongWallet(str(error)) from None
+            raise
         found = sdk.signature_type(client)
         if wallet.signature_type is not None and wallet.signature_type != found:
             await client.close()
@@ -214,6 +220,12 @@ def _venue_order(row: OpenOrder) -> VenueOrder:
         matched=row.size_matched,
         state=OrderState.DELAYED if row.status.upper() == "DELAYED" else OrderState.LIVE,
     )
+
+
+def _is_our_fault(error: BaseException | None) -> bool:
+    """Whether asking again cannot help: a key or an address that is none, or a login refused."""
+    refused = isinstance(error, RequestRejectedError) and error.status in (400, 401, 403)
+    return refused or isinstance(error, UserInputError)
 
 
 @asynccontextmanager

@@ -1,0 +1,211 @@
+"""What the executor is made of, from its settings. The mode is read here and nowhere else."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+from pydantic import SecretStr
+
+from pmarb import logs
+from pmarb.bus.port import BusUnavailable
+from pmarb.bus.streams import RedisBus
+from pmarb.clock import ScaledClock
+from pmarb.db.ledger import LedgerBook
+from pmarb.db.orders import Orders
+from pmarb.db.pool import Pool, Unavailable, connect, open_pool
+from pmarb.db.receipts import Receipts
+from pmarb.db.state import StateRow
+from pmarb.runtime import Heartbeat
+from pmarb.settings import WrongSettings
+from pmarb.venue import sdk
+from pmarb.venue.outcomes import PublicRecords
+from pmarb.venue.paper import PaperVenue
+from pmarb.venue.port import TradingVenue, VenueUnavailable
+from pmarb.venue.public import Discovery, MarketFeed, VenueUrls
+from pmarb.venue.trading import SdkVenue, Wallet, WrongWallet
+from pmarb.venue.userstream import UserStream
+from services.executor.books import LiveBooks
+from services.executor.hotpath import HotPath
+from services.executor.papermemory import LedgerMemory
+from services.executor.reconcile import Reconciler
+from services.executor.service import Executor, Follower
+from services.executor.settings import ExecutorSettings
+from services.executor.shop import Shop, persistently
+
+log = logs.get(__name__)
+
+CONNECTIONS: Final = 6
+Prepare = Callable[[Sequence[str]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to trade: addresses, the clock that holds there, and the account a sandbox lends."""
+
+    urls: sdk.Urls
+    clock: ScaledClock
+    lent: Wallet | None
+
+
+class Listening:
+    """The user stream as a follower: it ends when told to."""
+
+    def __init__(self, stream: UserStream) -> None:
+        self._stream = stream
+
+    async def run(self, stop: asyncio.Event) -> None:
+        reading = asyncio.create_task(self._stream.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (reading, stopping):
+            task.cancel()
+        await asyncio.wait({reading, stopping})
+        if not reading.cancelled():
+            reading.result()
+
+
+async def build(settings: ExecutorSettings) -> Executor:
+    """Everything connected; each server that is away is waited for with a line in the log."""
+    http = httpx.AsyncClient(timeout=5.0)
+    pool = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=CONNECTIONS))
+    bus = RedisBus(settings.redis_url)
+    await persistently("redis", BusUnavailable, bus.ping)
+    place = await persistently("venue", VenueUnavailable, lambda: _place(settings, http))
+    if settings.execution == "paper":
+        return await _paper(settings, place, bus, pool, http)
+    wallet = _wallet(settings, place)
+    try:
+        venue = await persistently(
+            "venue",
+            VenueUnavailable,
+            lambda: SdkVenue.connect(place.urls, wallet, place.clock, answer_within=settings.answer_within_s),
+        )
+    except WrongWallet as error:
+        sys.stderr.write(f"error: the venue cannot use this wallet: {error} (WALLET_PRIVATE_KEY, WALLET_ADDRESS)\n")
+        raise WrongSettings(2) from None
+    log.info("trading_as", wallet=venue.wallet, venue=settings.venue, execution=settings.execution)
+    books = _books(settings, place, http, venue.prepare)
+    return _executor(settings, place, bus, pool, venue, books, lambda wake: (books, Listening(venue.user_stream(wake))))
+
+
+async def _paper(
+    settings: ExecutorSettings, place: Place, bus: RedisBus, pool: Pool, http: httpx.AsyncClient
+) -> Executor:
+    books = _books(settings, place, http, _nothing)
+    venue = PaperVenue(
+        look=books.book,
+        memory=LedgerMemory(Orders(pool), LedgerBook(pool)),
+        ended=PublicRecords(gamma_url=place.urls.gamma, data_url=place.urls.data),
+        clock=place.clock,
+        capital=settings.bankroll_usd,
+    )
+    log.info("trading_on_paper", venue=settings.venue, capital=str(settings.bankroll_usd))
+    return _executor(settings, place, bus, pool, venue, books, lambda _wake: (books,))
+
+
+def _executor(
+    settings: ExecutorSettings,
+    place: Place,
+    bus: RedisBus,
+    pool: Pool,
+    venue: TradingVenue,
+    books: LiveBooks,
+    followers: Callable[[Callable[[], None]], tuple[Follower, ...]],
+) -> Executor:
+    shop = Shop(
+        bus=bus,
+        clock=place.clock,
+        venue=venue,
+        orders=Orders(pool),
+        ledger=LedgerBook(pool),
+        state=StateRow(pool),
+        receipts=Receipts(pool),
+    )
+    reconciler = Reconciler(shop, lambda: connect(settings.dsn))
+    return Executor(
+        shop=shop,
+        hot_path=HotPath(shop, books),
+        reconciler=reconciler,
+        followers=followers(reconciler.wake),
+        heartbeat=Heartbeat(bus=bus, service="executor", path=settings.heartbeat_file),
+    )
+
+
+def _books(settings: ExecutorSettings, place: Place, http: httpx.AsyncClient, prepare: Prepare) -> LiveBooks:
+    urls = place.urls
+    public = VenueUrls(
+        gamma=urls.gamma,
+        clob=urls.clob,
+        ws_market=urls.ws_market,
+        ws_user=urls.ws_user,
+        rtds=urls.rtds,
+        spot_ws="",
+        spot_rest="",
+    )
+    return LiveBooks(
+        feed=MarketFeed(ws_url=urls.ws_market, clob_url=urls.clob, clock=place.clock, http=http),
+        discovery=Discovery(urls=public, http=http),
+        http=http,
+        clob_url=urls.clob,
+        clock=place.clock,
+        assets=settings.asset_names,
+        families=settings.family_names,
+        prepare=prepare,
+    )
+
+
+async def _nothing(_tokens: Sequence[str]) -> None:
+    """Paper has nothing to sign, so nothing to prepare."""
+
+
+async def _place(settings: ExecutorSettings, http: httpx.AsyncClient) -> Place:
+    if settings.venue == "polymarket":
+        return Place(urls=sdk.PRODUCTION, clock=settings.clock(), lent=None)
+    url = f"{settings.sandbox_url.rstrip('/')}/sandbox/ready"
+    try:
+        reply = await http.get(url)
+        reply.raise_for_status()
+        ready: dict[str, Any] = reply.json()
+        return Place(urls=_sandbox_urls(ready), clock=_sandbox_clock(ready), lent=_lent(ready))
+    except (httpx.HTTPError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise VenueUnavailable(f"{url}: {str(error) or type(error).__name__}") from error
+
+
+def _sandbox_urls(ready: dict[str, Any]) -> sdk.Urls:
+    names = ("clob", "gamma", "data", "relayer", "rpc", "ws_market", "ws_user", "rtds")
+    return sdk.Urls(**{name: str(ready[name]) for name in names})
+
+
+def _sandbox_clock(ready: dict[str, Any]) -> ScaledClock:
+    clock = ready["clock"]
+    return ScaledClock(speed=float(clock["speed"]), anchor=int(clock["anchor_ns"]))
+
+
+def _lent(ready: dict[str, Any]) -> Wallet:
+    """The first throw-away account: sandbox money only."""
+    account = ready["accounts"][0]
+    return Wallet(
+        private_key=SecretStr(account["private_key"]),
+        funder=account["wallet"],
+        signature_type=int(account["signature_type"]),
+        api_key=SecretStr(account["api_key"]),
+        api_secret=SecretStr(account["secret"]),
+        api_passphrase=SecretStr(account["passphrase"]),
+    )
+
+
+def _wallet(settings: ExecutorSettings, place: Place) -> Wallet:
+    if settings.wallet_private_key is not None:
+        return Wallet(
+            private_key=settings.wallet_private_key,
+            funder=settings.wallet_address,
+            signature_type=settings.signature_type,
+            api_key=settings.clob_api_key,
+            api_secret=settings.clob_api_secret,
+            api_passphrase=settings.clob_api_passphrase,
+        )
+    assert place.lent is not None
+    return place.lent
