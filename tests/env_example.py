@@ -44,8 +44,10 @@ def settings_of(service: str) -> dict[str, FieldInfo]:
 
 def rendered() -> str:
     sections = [HEAD, section("Common", map(line, *zip(*Settings.model_fields.items(), strict=True)))]
+    told: set[str] = set()
     for service in SERVICES:
-        fields = settings_of(service)
+        fields = {name: info for name, info in settings_of(service).items() if name not in told}
+        told |= fields.keys()  # One line a name, though two services may read it
         sections.append(section(service.capitalize(), (line(name, info) for name, info in fields.items())))
     for title, table in (("Sandbox", SANDBOX), ("docker-compose.yml", COMPOSE)):
         sections.append(section(title, (entry(name, value, about) for name, (value, about) in table.items())))

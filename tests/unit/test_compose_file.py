@@ -23,7 +23,8 @@ def test_the_services_are_those_of_the_architecture() -> None:
 
 
 def test_only_the_executor_is_given_the_wallet_key() -> None:
-    holders = {name for name, service in SERVICES.items() if "WALLET" in str(service) or "/run/secrets" in str(service)}
+    marks = ("WALLET", "CLOB_API", "/run/secrets")
+    holders = {name for name, service in SERVICES.items() if any(mark in str(service) for mark in marks)}
     assert holders == {"executor"}
 
 
