@@ -1,9 +1,10 @@
 """Books kept from the market channel's frames: a snapshot, then changes, checked against the tops the venue states."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from pmarb.domain.book import Book, Level
+from pmarb.domain.book import Book, Level, mirror
 from pmarb.domain.values import ZERO
 from pmarb.venue.parse import UNIT, BestBidAskFrame, BookFrame, ParseError, WireLevel, milliseconds, number, price_units
 
@@ -159,3 +160,32 @@ def _levels(levels: list[WireLevel]) -> dict[int, Decimal]:
         if not (size.is_finite() and size >= ZERO):
             raise ParseError(f"size was {size}")
     return {units: size for units, size in found.items() if size}
+
+
+class MirrorBook:
+    """The other token's book seen from this side, for recordings that kept only one: bid p is ask 1 - p there."""
+
+    def __init__(self, token: str, other: LocalBook) -> None:
+        self._token = token
+        self._other = other
+
+    @property
+    def bid(self) -> float:
+        return 1 - self._other.ask
+
+    @property
+    def ask(self) -> float:
+        return 1 - self._other.bid
+
+    @property
+    def sized(self) -> bool:
+        return self._other.sized
+
+    @property
+    def empty(self) -> bool:
+        return self._other.empty
+
+    def book(self) -> Book:
+        """The mirrored book; its hash is unknown."""
+        book = self._other.book()
+        return replace(book, token=self._token, bids=mirror(book.asks), asks=mirror(book.bids), hash="")

@@ -1,0 +1,110 @@
+"""What a replay found, tape by tape."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pmarb.domain.values import ZERO
+
+
+@dataclass(slots=True, kw_only=True)
+class Agreement:
+    """Our reading of the settlement rule against what the venue recorded."""
+
+    known: int = 0
+    computed: int = 0
+    agreed: int = 0
+    strike_errors_bps: list[float] = field(default_factory=list)
+    forecasts: int = 0
+    squared_error: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        errors = sorted(self.strike_errors_bps)
+        return {
+            "known": self.known,
+            "computed": self.computed,
+            "agreed": self.agreed,
+            "strike_error_bps_median": round(errors[len(errors) // 2], 3) if errors else None,
+            "strike_error_bps_max": round(errors[-1], 3) if errors else None,
+            "mid_window_forecasts": self.forecasts,
+            "mid_window_brier": round(self.squared_error / self.forecasts, 4) if self.forecasts else None,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class TapeReport:
+    """One tape. `unpriced` counts markets by what kept them from a decision; `lacks` is what it never had."""
+
+    name: str
+    events: int = 0
+    markets: int = 0
+    priced: int = 0
+    malformed: int = 0
+    looks: int = 0
+    opportunities: int = 0
+    rejections: Counter[str] = field(default_factory=Counter)
+    skips: Counter[str] = field(default_factory=Counter)
+    plan_skips: Counter[str] = field(default_factory=Counter)
+    orders: int = 0
+    fills: int = 0
+    settled: int = 0
+    unsettled: int = 0
+    fees: Decimal = ZERO
+    pnl: Decimal = ZERO
+    unpriced: Counter[str] = field(default_factory=Counter)
+    lacks: list[str] = field(default_factory=list)
+    settlement: Agreement = field(default_factory=Agreement)
+    decision_hash: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "events": self.events,
+            "markets": self.markets,
+            "priced": self.priced,
+            "unpriced": dict(self.unpriced.most_common()),
+            "lacks": self.lacks,
+            "malformed": self.malformed,
+            "looks": self.looks,
+            "skips": dict(self.skips.most_common()),
+            "opportunities": self.opportunities,
+            "rejections": dict(self.rejections.most_common()),
+            "plan_skips": dict(self.plan_skips.most_common()),
+            "orders": self.orders,
+            "fills": self.fills,
+            "settled": self.settled,
+            "unsettled": self.unsettled,
+            "fees": str(self.fees),
+            "pnl": str(self.pnl),
+            "settlement": self.settlement.as_dict(),
+            "decision_hash": self.decision_hash,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All tapes. `decision_hash` covers every decision in order and nothing that depends on the machine's speed."""
+
+    tapes: tuple[TapeReport, ...]
+    seconds: float
+
+    @property
+    def decision_hash(self) -> str:
+        return hashlib.sha256("".join(tape.decision_hash for tape in self.tapes).encode()).hexdigest()
+
+    def as_dict(self) -> dict[str, Any]:
+        events = sum(tape.events for tape in self.tapes)
+        return {
+            "events": events,
+            "events_per_s": round(events / self.seconds) if self.seconds > 0 else 0,
+            "opportunities": sum(tape.opportunities for tape in self.tapes),
+            "orders": sum(tape.orders for tape in self.tapes),
+            "fills": sum(tape.fills for tape in self.tapes),
+            "settled": sum(tape.settled for tape in self.tapes),
+            "fees": str(sum((tape.fees for tape in self.tapes), ZERO)),
+            "pnl": str(sum((tape.pnl for tape in self.tapes), ZERO)),
+            "decision_hash": self.decision_hash,
+            "tapes": [tape.as_dict() for tape in self.tapes],
+        }
