@@ -23,7 +23,7 @@ class AlerterSettings(Settings):
     silent_after_seconds: float = Field(
         default=120, gt=0, description="a service without a heartbeat for so long is silent"
     )
-    expected_services: str = Field(
+    watched_services: str = Field(
         default="scanner,risk,executor,console", description="services whose silence is an alert, comma separated"
     )
     alert_quiet_seconds: float = Field(
@@ -40,7 +40,7 @@ class AlerterSettings(Settings):
 
     @property
     def expected(self) -> Words:
-        return _kept(self.expected_services.split(","))
+        return _kept(self.watched_services.split(","))
 
 
 def _kept(parts: list[str]) -> Words:

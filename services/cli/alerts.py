@@ -17,7 +17,7 @@ from pmarb.db import views
 from pmarb.domain.messages import Alert, AlertKind, Priority
 from pmarb.settings import Settings
 from services.cli import context, runfile
-from services.cli.output import Json, Limit, clock_time, print_json, print_table, terminal
+from services.cli.output import Json, Limit, clock_time, print_json, print_table, say
 from services.cli.stack import dotenv
 from services.cli.trouble import FAILED, Trouble
 
@@ -72,7 +72,7 @@ def _straight(*, json: bool) -> None:
     if json:
         print_json({"channels": results})
     for result in [] if json else results:
-        terminal.print(f"{result['channel']}: {'delivered' if result['delivered'] else 'FAILED, ' + result['error']}")
+        say(f"{result['channel']}: {'delivered' if result['delivered'] else 'FAILED, ' + result['error']}")
     if done.returncode:
         raise Trouble(done.stderr.strip() or "Not every channel took the test alert.", FAILED)
 
@@ -95,7 +95,7 @@ def _through_alerter(of: Settings, *, json: bool) -> None:
     if not row.delivered:
         raise Trouble(HOW if "APPRISE_URLS" in row.error else f"Not delivered yet: {row.error or 'no answer'}", FAILED)
     if not json:
-        terminal.print("Delivered.")
+        say("Delivered.")
 
 
 async def _publish(of: Settings, alert: Alert) -> None:

@@ -11,7 +11,7 @@ from pmarb.db import views
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.compare import Audit, Check, LedgerView, Match, VenueView, agree, audit, books_balance
-from services.cli.output import Json, print_json, terminal
+from services.cli.output import Json, print_json, say
 from services.cli.trouble import FAILED, Trouble
 
 app = typer.Typer()
@@ -51,8 +51,8 @@ def examine(of: Settings, ledger: views.Connection) -> Audit:
 def show(result: Audit) -> None:
     for check in result.checks:
         mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
-        terminal.print(f"{mark} {check.name:<18} {check.detail}")
-    terminal.print("The ledger and the venue agree." if result.ok else "[red]The ledger and the venue DISAGREE.[/red]")
+        say(f"{mark} {check.name:<18} {check.detail}")
+    say("The ledger and the venue agree." if result.ok else "[red]The ledger and the venue DISAGREE.[/red]")
 
 
 def _once(of: Settings, ledger: views.Connection) -> Audit:

@@ -14,7 +14,7 @@ from pmarb.db import views
 from pmarb.domain.messages import Halt, Kill, Message, Resume
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.output import Json, errors, print_json, terminal
+from services.cli.output import Json, errors, print_json, say
 from services.cli.read import alive, took
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
@@ -38,7 +38,7 @@ def stop(reason: Reason = "stopped by hand", json: Json = False) -> None:
     if json:
         print_json({"state": "HALTED", "reason": reason, "message_sent": heard, "open_orders": left})
     else:
-        terminal.print(f"Halted: {reason}. Open orders: {len(left)}.")
+        say(f"Halted: {reason}. Open orders: {len(left)}.")
     if left:
         raise Trouble(_still_open(of, left), FAILED)
 
@@ -54,7 +54,7 @@ def resume(reason: Annotated[str, typer.Option("--reason", "-r", help="Required:
         before = views.state(ledger)
         states.resume(of.dsn, who=_who(), why=reason, now=now)
     _publish(of, Resume(who=_who(), why=reason, ts_event=now, ts_init=now))
-    terminal.print(f"ACTIVE again ({reason}). Before: {before.state} by {before.who}: {before.why}.")
+    say(f"ACTIVE again ({reason}). Before: {before.state} by {before.who}: {before.why}.")
 
 
 @app.command()
@@ -68,7 +68,7 @@ def kill(reason: Reason = "killed by hand", json: Json = False) -> None:
     with context.ledger(of):
         states.kill(of.dsn, who=_who(), why=reason, now=now)
     if not json:
-        terminal.print(f"KILLED is latched: {reason}. No order can be sent from now on.")
+        say(f"KILLED is latched: {reason}. No order can be sent from now on.")
     _publish(of, Kill(who=_who(), why=reason, ts_event=now, ts_init=now))
     receipt = _wait_for_receipt(of, since_real=asked)
     if json:
@@ -145,7 +145,7 @@ def _no_receipt(of: Settings) -> str:
 
 
 def _show(receipt: views.Receipt) -> None:
-    terminal.print(
+    say(
         f"Receipt {receipt.id}: {len(receipt.open_before)} open before, {len(receipt.cancelled)} cancelled, "
         f"{len(receipt.open_after)} open after, verified in {took(receipt)}."
     )

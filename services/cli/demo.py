@@ -36,6 +36,7 @@ SLACK: Final = 15.0  # Real seconds more for our own steps
 LOOK_EVERY: Final = 0.5  # Seconds
 WEIGH_EVERY: Final = 8  # Looks
 TELL_EVERY: Final = 10.0  # Seconds between lines without a terminal
+SKIP: Final = "skip_"
 LOG: Final = Path(".pm-arb") / "demo.log"
 
 
@@ -219,8 +220,7 @@ def _skips_in(line: str) -> dict[str, int]:
         said: dict[str, Any] = jsonlib.loads(line)
     except ValueError:
         return {}
-    skips = said.get("skips", {})
-    return {str(name): int(count) for name, count in skips.items()} if isinstance(skips, dict) else {}
+    return {name.removeprefix(SKIP): int(count) for name, count in said.items() if name.startswith(SKIP)}
 
 
 def _log_file() -> Any:

@@ -17,7 +17,7 @@ from pmarb.domain.values import NANOS
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.compare import Check, audit
-from services.cli.output import Json, print_json, terminal
+from services.cli.output import Json, print_json, say
 from services.cli.trouble import FAILED, Trouble
 
 app = typer.Typer()
@@ -34,7 +34,7 @@ def command(json: Json = False) -> None:
     else:
         for check in result.checks:
             mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
-            terminal.print(f"{mark} {check.name:<10} {check.detail}", highlight=False)
+            say(f"{mark} {check.name:<10} {check.detail}")
     if not result.ok:
         raise typer.Exit(FAILED)
 
@@ -44,9 +44,9 @@ def version_() -> None:
     """The version of pm-arb and of the parts that matter most."""
     for package in ("pm-arb", "polymarket-client", "redis", "psycopg", "apprise"):
         try:
-            terminal.print(f"{package} {version(package)}", highlight=False)
+            say(f"{package} {version(package)}")
         except PackageNotFoundError:
-            terminal.print(f"{package} is not installed", highlight=False)
+            say(f"{package} is not installed")
 
 
 def _python() -> Check:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -16,8 +16,14 @@ from pmarb.domain.values import NANOS
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many rows, newest first.")]
 
-terminal = Console()
+WIDE: Final = 160  # Columns where no terminal says how many there are
+terminal = Console(width=None if sys.stdout.isatty() else WIDE)
 errors = Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """A sentence for the person, with markup and without breaks of our own."""
+    terminal.print(text, highlight=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -10,7 +10,7 @@ from pmarb.db import views
 from pmarb.domain.ledger import Account, equity
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.output import Json, Limit, clock_time, print_json, print_table, signed, terminal, usd
+from services.cli.output import Json, Limit, clock_time, print_json, print_table, say, signed, usd
 
 app = typer.Typer()
 SERVICES = ("scanner", "risk", "executor", "alerter", "console")
@@ -67,26 +67,22 @@ def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Con
     )
     up = ", ".join(f"{name} x{len(who)}" if len(who) > 1 else name for name, who in services.items() if who)
     down = ", ".join(name for name, who in services.items() if not who)
-    terminal.print(f"venue      {of.venue}, execution {of.execution}")
-    terminal.print(f"services   alive: {up or 'none'}" + (f"   [red]silent: {down}[/red]" if down else ""))
-    terminal.print(
-        f"trading    [bold]{state.state}[/bold] since {clock_time(state.since)}: {state.why} (by {state.who})"
-    )
-    terminal.print(
+    say(f"venue      {of.venue}, execution {of.execution}")
+    say(f"services   alive: {up or 'none'}" + (f"   [red]silent: {down}[/red]" if down else ""))
+    say(f"trading    [bold]{state.state}[/bold] since {clock_time(state.since)}: {state.why} (by {state.who})")
+    say(
         f"money      equity {usd(equity(balances))}, cash {usd(balances[Account.CASH])}, "
         f"reserved {usd(balances[Account.RESERVED])}, fees paid {usd(pnl.fees)}"
     )
-    terminal.print(
+    say(
         f"P&L        confirmed {signed(pnl.confirmed)}, provisional {signed(pnl.provisional)}, "
         f"{pnl.settled} positions settled"
     )
     verdicts = ", ".join(f"{count.count} {count.name}" for count in views.verdict_counts(ledger))
     orders = ", ".join(f"{count.count} {count.name}" for count in views.order_counts(ledger))
-    terminal.print(
-        f"so far     opportunities: {verdicts or 'none'}; orders: {orders or 'none'}; fills: {views.fills(ledger)}"
-    )
+    say(f"so far     opportunities: {verdicts or 'none'}; orders: {orders or 'none'}; fills: {views.fills(ledger)}")
     if speed.n:
-        terminal.print(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
+        say(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
 
 
 @app.command()
@@ -169,9 +165,9 @@ def pnl(json: Json = False) -> None:
     if json:
         print_json({"pnl": result, "balances": balances, "equity": equity(balances)})
         return
-    terminal.print(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions, after their fees")
-    terminal.print(f"provisional {signed(result.provisional)}   not yet paid, and fees of what is still open")
-    terminal.print(f"fees        {usd(result.fees)}   equity {usd(equity(balances))}")
+    say(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions, after their fees")
+    say(f"provisional {signed(result.provisional)}   not yet paid, and fees of what is still open")
+    say(f"fees        {usd(result.fees)}   equity {usd(equity(balances))}")
     shown = [(day.day, day.settled, day.won, usd(day.fees), signed(day.pnl)) for day in result.by_day]
     print_table("By day (UTC)", ("day", "settled", "won", "fees", "P&L"), shown, empty="nothing settled yet.")
 

@@ -8,7 +8,7 @@ from typing import Any
 from pmarb.db import views
 from services.cli.audit import show as show_audit
 from services.cli.compare import Audit
-from services.cli.output import print_table, signed, terminal, usd
+from services.cli.output import print_table, say, signed, terminal, usd
 from services.cli.words import reason
 
 
@@ -89,21 +89,21 @@ def as_json(report: Report) -> dict[str, Any]:
 def show(report: Report) -> None:
     """The same for a person, with what it means."""
     terminal.rule("What you saw")
-    terminal.print(_funnel(report))
+    say(_funnel(report))
     _show_counts("The scanner passed over", report.skips, explain=False)
     _show_counts("Risk denied because", report.rejections, explain=True)
-    terminal.print(_orders(report))
-    terminal.print(_money(report))
+    say(_orders(report))
+    say(_money(report))
     if report.latency.n:
         speed = report.latency
-        terminal.print(
+        say(
             f"From the tick to the signed order on the wire: p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms "
             f"over {speed.n} orders (signed, written to the ledger first)."
         )
     if report.rss_mb is not None:
-        terminal.print(f"Memory of everything, servers and sandbox included: {report.rss_mb:.0f} MB at most.")
+        say(f"Memory of everything, servers and sandbox included: {report.rss_mb:.0f} MB at most.")
     terminal.rule("Kill receipt and audit")
-    terminal.print(_receipt(report.receipt))
+    say(_receipt(report.receipt))
     show_audit(report.audit)
 
 

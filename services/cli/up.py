@@ -15,7 +15,7 @@ from rich.text import Text
 from services.cli import runfile
 from services.cli.children import WrongSettings
 from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
-from services.cli.output import terminal
+from services.cli.output import say, terminal
 from services.cli.stack import Plan, Stack, dotenv
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
@@ -69,17 +69,15 @@ async def _run(stack: Stack) -> int:
     with stopping_on_signals(stop, stack):
         try:
             if await until_stopped(stack.start(), stop):
-                terminal.print(
-                    f"[bold]Everything runs.[/bold] Console: {stack.console_url}   Ctrl-C stops it in order."
-                )
+                say(f"[bold]Everything runs.[/bold] Console: {stack.console_url}   Ctrl-C stops it in order.")
                 await until_stopped(stack.wait_broken(), stop)
         except WrongSettings as error:
             raise Trouble(str(error), WRONG_USE) from None
         finally:
-            terminal.print("Stopping in order: scanner, risk, executor (cancels, verifies), the rest, the servers.")
+            say("Stopping in order: scanner, risk, executor (cancels, verifies), the rest, the servers.")
             codes = await stack.stop()
     bad = {name: code for name, code in codes.items() if code}
-    terminal.print("Stopped." if not bad else f"Stopped, but not cleanly: {bad}")
+    say("Stopped." if not bad else f"Stopped, but not cleanly: {bad}")
     return FAILED if bad else 0
 
 

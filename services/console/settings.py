@@ -17,7 +17,7 @@ class ConsoleSettings(Settings):
         default="127.0.0.1,localhost,console",
         description="names a browser may call the console by, comma separated (a guard against DNS rebinding)",
     )
-    expected_services: str = Field(
+    health_services: str = Field(
         default="scanner,risk,executor,alerter", description="services that /health wants alive, comma separated"
     )
 
@@ -27,7 +27,7 @@ class ConsoleSettings(Settings):
 
     @property
     def expected(self) -> list[str]:
-        return _words(self.expected_services)
+        return _words(self.health_services)
 
 
 def _words(text: str) -> list[str]:

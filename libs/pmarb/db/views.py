@@ -177,7 +177,7 @@ class Receipt:
     who: str
     why: str
     open_before: list[str]
-    cancelled: list[str]
+    cancelled: dict[str, str]
     open_after: list[str]
     unverified: str
     started_real: int
