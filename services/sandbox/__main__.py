@@ -37,6 +37,10 @@ class Server(uvicorn.Server):
         port = self.servers[0].sockets[0].getsockname()[1]
         announce(self._world, settings=self._settings, port=port)
 
+    def leave(self) -> None:
+        """Stop serving after a defect; `main` then raises it."""
+        self.should_exit = True
+
 
 def announce(world: World, *, settings: Settings, port: int) -> None:
     host = "127.0.0.1" if settings.host in ANY_ADDRESS else settings.host
@@ -78,11 +82,14 @@ def main() -> int:
         timeout_graceful_shutdown=GRACE_S,
     )
     server = Server(config, world=world, settings=settings)
+    world.on_failure = server.leave
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after its clean shutdown; without these handlers that would kill the process.
         signal.signal(number, _already_stopped)
     asyncio.run(server.serve())
     log_event("stopped")
+    if world.failure is not None:
+        raise world.failure
     return 0 if server.started else 1
 
 

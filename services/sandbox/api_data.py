@@ -12,7 +12,7 @@ from starlette.responses import Response
 from services.sandbox.accounts import Account, Activity, Holding
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.gamma import event_number, iso
-from services.sandbox.http import query_list, reply_json
+from services.sandbox.http import query_int, query_list, reply_json
 from services.sandbox.markets import OUTCOMES, Market, question
 from services.sandbox.money import MICRO, number
 from services.sandbox.refusals import Refusal
@@ -53,7 +53,7 @@ class Data:
         ]
         if request.query_params.get("redeemable") == "true":
             rows = [row for row in rows if row["redeemable"]]
-        threshold = float(request.query_params.get("sizeThreshold", "1"))
+        threshold = size_threshold(request)
         return reply_json(_slice_v1(request, [row for row in rows if row["size"] >= threshold]))
 
     async def trades_v1(self, request: Request) -> Response:
@@ -117,7 +117,7 @@ class Data:
         query = request.query_params
         wanted = query_list(request, "market") + query_list(request, "condition_id")
         side = query.get("side")
-        start, end = int(query.get("start") or 0), int(query.get("end") or 10**12)
+        start, end = query_int(request, "start", 0), query_int(request, "end", 10**12)
         rows = []
         for line in reversed(account.activity):
             fits = (
@@ -129,6 +129,14 @@ class Data:
             if fits:
                 rows.append(shape(account, line, self.world.markets.by_condition.get(line.condition_id)))
         return rows
+
+
+def size_threshold(request: Request) -> float:
+    """v1 hides positions below one share unless told otherwise."""
+    try:
+        return float(request.query_params.get("sizeThreshold", "1"))
+    except ValueError as error:
+        raise Refusal("invalid sizeThreshold") from error
 
 
 def status_of(market: Market, held: Holding) -> str:
@@ -283,14 +291,13 @@ def activity_v2(account: Account, line: Activity, market: Market | None) -> Row:
 
 
 def _slice_v1(request: Request, rows: list[Row]) -> list[Row]:
-    query = request.query_params
-    offset, limit = int(query.get("offset", "0")), int(query.get("limit", str(PAGE_V1)))
+    offset, limit = query_int(request, "offset", 0), query_int(request, "limit", PAGE_V1)
     return rows[offset : offset + limit]
 
 
 def _page_v2(request: Request, rows: list[Row]) -> Row:
-    start = int(request.query_params.get("cursor") or 0)
-    limit = min(int(request.query_params.get("limit") or PAGE_V2), PAGE_V2)
+    start = query_int(request, "cursor", 0)
+    limit = min(query_int(request, "limit", PAGE_V2), PAGE_V2)
     following = start + limit
     more = following < len(rows)
     return {

@@ -91,11 +91,9 @@ class Gamma:
         tokens, conditions = query_list(request, "clob_token_ids"), query_list(request, "condition_ids")
         series = query_list(request, "series_id") + query_list(request, "series_slug")
         closed = request.query_params.get("closed", "false").lower() == "true"
-        named = bool(slugs or numbers or tokens or conditions)
-        stated = "closed" in request.query_params
         for market in self.world.markets.by_slug.values():
-            # The venue hides closed markets by default, also when they are named.
-            if market.closed is not closed and (stated or not (named and slugs)):
+            # Without closed=true the venue hides closed markets, even when they are named.
+            if market.closed is not closed:
                 continue
             described = gamma.series_object(market.family)
             if (

@@ -20,7 +20,7 @@ from services.sandbox.eip712 import EXCHANGE, NEG_RISK_EXCHANGE
 from services.sandbox.exchange import Placed
 from services.sandbox.faults import HELD_REPLY_REAL_S, Fault
 from services.sandbox.gateway import batch_refusal, reply
-from services.sandbox.http import BrokenReply, parse_json, reply_json
+from services.sandbox.http import BrokenReply, parse_json, query_int, reply_json
 from services.sandbox.orders import Order
 from services.sandbox.refusals import INTERNAL, INVALID_PAYLOAD, RESTARTING, Refusal
 from services.sandbox.trades import Trade
@@ -30,6 +30,7 @@ MAX_BATCH_ORDERS = 15
 MAX_BATCH_CANCELS = 1000
 PAGE = 100
 END_CURSOR = "LTE="
+FAR_FUTURE_S = 10**12
 UNLIMITED = str(2**256 - 1)
 
 
@@ -171,7 +172,12 @@ class Trading:
     async def trades(self, request: Request) -> Response:
         account, _, _ = await self._authenticate(request)
         query = request.query_params
-        chosen = [trade for trade in reversed(account.trades) if _trade_fits(trade, account, dict(query))]
+        before, after = query_int(request, "before", FAR_FUTURE_S), query_int(request, "after", -1)
+        chosen = [
+            trade
+            for trade in reversed(account.trades)
+            if after < trade.matched_ns // SECOND_NS < before and _trade_fits(trade, account, dict(query))
+        ]
         rows = [user_messages.trade_row(trade, account) for trade in chosen]
         return reply_json(page(rows, query.get("next_cursor")))
 
@@ -274,7 +280,6 @@ def _fits(wanted: str | None, actual: str) -> bool:
 
 
 def _trade_fits(trade: Trade, account: Account, query: dict[str, str]) -> bool:
-    second = trade.matched_ns // SECOND_NS
     makers = {fill.maker.account.wallet.lower() for fill in trade.fills} | {account.wallet.lower()}
     maker = query.get("maker_address")
     return (
@@ -282,6 +287,4 @@ def _trade_fits(trade: Trade, account: Account, query: dict[str, str]) -> bool:
         and _fits(query.get("market"), trade.market.condition_id)
         and _fits(query.get("asset_id"), trade.market.tokens[trade.taker.outcome])
         and (maker is None or maker.lower() in makers)
-        and second < int(query.get("before") or 10**12)
-        and second > int(query.get("after") or -1)
     )

@@ -54,12 +54,16 @@ def add_sockets(app: FastAPI, world: World) -> None:
     async def spot_single(socket: WebSocket, stream: str) -> None:
         await world.spot.serve(socket, streams=stream, combined=False)
 
+    async def spot_bare(socket: WebSocket) -> None:
+        await world.spot.serve(socket, streams="", combined=False)
+
     async def spot_combined(socket: WebSocket, streams: str = "") -> None:
         await world.spot.serve(socket, streams=streams, combined=True)
 
     app.add_api_websocket_route("/ws/market", world.feeds.serve_market)
     app.add_api_websocket_route("/ws/user", world.feeds.serve_user)
     app.add_api_websocket_route("/rtds", world.rtds.serve)
+    app.add_api_websocket_route("/spot/ws", spot_bare)
     app.add_api_websocket_route("/spot/ws/{stream:path}", spot_single)
     app.add_api_websocket_route("/spot/stream", spot_combined)
 

@@ -14,6 +14,36 @@ from services.sandbox.wording import TWAP_S, description, resolution_source
 
 SERIES_IDS = {"btc-up-or-down-5m": 10684, "btc-up-or-down-15m": 10192}
 EVENT_OFFSET = 20_000_000
+# Fields that are the same on every up/down market; base fees of 1000 are the trap of venue.md 4.3.
+FIXED: dict[str, Any] = {
+    "marketMakerAddress": "",
+    "new": False,
+    "featured": False,
+    "archived": False,
+    "restricted": True,
+    "groupItemThreshold": "0",
+    "enableOrderBook": True,
+    "hasReviewedDates": True,
+    "comboStatus": "disabled",
+    "makerBaseFee": 1000,
+    "takerBaseFee": 1000,
+    "ready": False,
+    "funded": False,
+    "cyom": False,
+    "approved": True,
+    "rewardsMinSize": 50,
+    "rewardsMaxSpread": 4.5,
+    "automaticallyActive": True,
+    "clearBookOnStart": False,
+    "manualActivation": False,
+    "negRiskOther": False,
+    "umaResolutionStatuses": "[]",
+    "pendingDeployment": False,
+    "deploying": False,
+    "rfqEnabled": False,
+    "holdingRewardsEnabled": False,
+    "makerRebatesFeeShareBps": 10000,
+}
 
 
 def json_text(values: list[str]) -> str:
@@ -64,49 +94,22 @@ def bare_market(market: Market) -> dict[str, Any]:
         "volume": text(market.volume),
         "active": True,
         "closed": market.closed,
-        "marketMakerAddress": "",
         "createdAt": iso_ns(market.created_ns),
         "updatedAt": iso_ns(max(market.changed_ns, market.closed_ns, market.created_ns)),
-        "new": False,
-        "featured": False,
-        "archived": False,
-        "restricted": True,
-        "groupItemThreshold": "0",
         "questionID": "0x" + market.condition_id[:1:-1],
-        "enableOrderBook": True,
         "orderPriceMinTickSize": number(market.tick),
         "orderMinSize": MIN_ORDER_SHARES // MICRO,
         "volumeNum": number(market.volume),
         "endDateIso": iso(market.end)[:10],
         "startDateIso": iso(market.created_ns / SECOND_NS)[:10],
-        "hasReviewedDates": True,
         "clobTokenIds": json_text(list(market.tokens)),
-        "comboStatus": "disabled",
         "volumeClob": number(market.volume),
-        "makerBaseFee": 1000,
-        "takerBaseFee": 1000,
         "acceptingOrders": market.accepting,
         "negRisk": market.neg_risk,
-        "ready": False,
-        "funded": False,
         "acceptingOrdersTimestamp": iso(market.created_ns / SECOND_NS),
-        "cyom": False,
-        "approved": True,
-        "rewardsMinSize": 50,
-        "rewardsMaxSpread": 4.5,
-        "automaticallyActive": True,
-        "clearBookOnStart": False,
-        "manualActivation": False,
-        "negRiskOther": False,
-        "umaResolutionStatuses": "[]",
-        "pendingDeployment": False,
-        "deploying": False,
-        "rfqEnabled": False,
         "eventStartTime": iso(market.start),
-        "holdingRewardsEnabled": False,
-        "makerRebatesFeeShareBps": 10000,
     }
-    return market_dict | _fees(market) | _quote(market) | _result(market)
+    return FIXED | market_dict | _fees(market) | _quote(market) | _result(market)
 
 
 def event_header(market: Market) -> dict[str, Any]:

@@ -33,6 +33,15 @@ def query_list(request: Request, name: str) -> list[str]:
     return [part for value in request.query_params.getlist(name) for part in value.split(",") if part]
 
 
+def query_int(request: Request, name: str, default: int) -> int:
+    """A whole number from the query. Raises Refusal 400 when it is none."""
+    raw = request.query_params.get(name) or str(default)
+    try:
+        return int(raw)
+    except ValueError as error:
+        raise Refusal(f"invalid {name}") from error
+
+
 class BrokenReply(Response):
     """Announces a body and never sends it: the server then closes the connection and the client loses the reply."""
 

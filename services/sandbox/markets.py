@@ -161,6 +161,7 @@ class Markets:
         self.by_condition: dict[str, Market] = {}
         self.by_token: dict[str, Market] = {}
         self.by_number: dict[str, Market] = {}
+        self._live: list[Market] = []
 
     def roll(self, *, now_ns: int) -> list[Market]:
         """Make the current window of each family and the next three; returns the new ones."""
@@ -172,9 +173,13 @@ class Markets:
         ]
 
     def live(self) -> list[Market]:
-        return [market for market in self.by_slug.values() if not market.closed]
+        """Markets that are not closed yet; the sandbox may run for days, so closed ones are not looked at again."""
+        if any(market.closed for market in self._live):
+            self._live = [market for market in self._live if not market.closed]
+        return list(self._live)
 
     def _add(self, market: Market) -> Market:
+        self._live.append(market)
         self.by_slug[market.slug] = market
         self.by_condition[market.condition_id] = market
         self.by_number[str(market.number)] = market

@@ -82,6 +82,8 @@ class World:
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
         self._tasks: list[asyncio.Task[None]] = []
+        self.failure: BaseException | None = None
+        self.on_failure: Callable[[], None] = lambda: None
 
     def open_account(self, *, signature_type: int, index: int | None = None, address: str | None = None) -> Account:
         """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""
@@ -137,6 +139,8 @@ class World:
             (HEARTBEAT_CHECK_S * SECOND_NS, self._step_heartbeats),
         )
         self._tasks = [asyncio.create_task(self._every(step_ns, work)) for step_ns, work in loops]
+        for task in self._tasks:
+            task.add_done_callback(self._on_loop_end)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -144,6 +148,14 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.spot.hub):
             await hub.close()
+
+    def _on_loop_end(self, task: asyncio.Task[None]) -> None:
+        """A loop ends only by cancellation; anything else is a defect, and a half-alive venue would hide it."""
+        if task.cancelled():
+            return
+        self.failure = task.exception()
+        log_event("loop_failed", level="error", error=repr(self.failure))
+        self.on_failure()
 
     async def _every(self, step_ns: int, work: Callable[[int], None]) -> None:
         """Call `work` on a grid of venue time. Steps that were missed are skipped, never caught up."""

@@ -1,5 +1,6 @@
 """The official client, unmodified but for its URLs, against a running sandbox."""
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -8,12 +9,12 @@ import sys
 from contextlib import contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAYLOADS = ROOT.parent / "shared" / "data" / "payloads"
 
 polymarket = pytest.importorskip("polymarket")
 
@@ -24,6 +25,7 @@ def sandbox(*options: str):
     command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", *options]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())
         finally:
@@ -62,7 +64,7 @@ def environment(ready):
     return create_environment(name="sandbox", config=config)
 
 
-def fresh_account(ready, signature_type: int) -> dict:
+def fresh_account(ready, signature_type: int) -> Any:
     reply = httpx.post(f"{ready['sandbox']}/accounts", json={"signature_type": signature_type})
     return reply.json()
 
@@ -73,7 +75,7 @@ async def client_of(ready, account):
     )
 
 
-def next_window(ready, *, asset: str = "btc", minutes: int = 15) -> dict:
+def next_window(ready, *, asset: str = "btc", minutes: int = 15) -> Any:
     """A window that has not begun: its price is a half and both sides are quoted."""
     now = int(httpx.get(f"{ready['clob']}/time").text)
     start = now // (60 * minutes) * 60 * minutes + 60 * minutes
@@ -82,16 +84,24 @@ def next_window(ready, *, asset: str = "btc", minutes: int = 15) -> dict:
     return httpx.get(f"{ready['gamma']}/markets/slug/{asset}-updown-{minutes}m-{start}").json()
 
 
-def tokens(market: dict) -> list[str]:
+def tokens(market: Any) -> Any:
     return json.loads(market["clobTokenIds"])
 
 
-def truth(ready, account) -> dict:
+def truth(ready, account) -> Any:
     return httpx.get(f"{ready['sandbox']}/accounts/{account['address']}").json()
 
 
 def arm(ready, kind: str, **more) -> None:
     httpx.post(f"{ready['sandbox']}/faults", json={"kind": kind, **more}).raise_for_status()
+
+
+def turn(ready, **knobs: float) -> None:
+    httpx.post(f"{ready['sandbox']}/knobs", json=knobs).raise_for_status()
+
+
+def event_of(ready, slug: str) -> Any:
+    return httpx.get(f"{ready['gamma']}/events/slug/{slug}").json()
 
 
 async def collect(paginator) -> list:
@@ -218,8 +228,6 @@ async def test_private_calls_need_true_credentials(ready):
 
 
 async def test_heartbeats_chain_and_a_silent_key_loses_its_orders(ready):
-    import asyncio
-
     account = fresh_account(ready, 3)
     client = await client_of(ready, account)
     try:
@@ -269,8 +277,6 @@ async def test_a_reply_can_be_held_back_until_the_client_gives_up(ready):
         token = tokens(next_window(ready))[0]
         order = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.60")
         arm(ready, "timeout_after_accept")
-        import asyncio
-
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.post_order(order), 0.7)
         assert len(truth(ready, account)["trades"]) == 1
@@ -282,11 +288,9 @@ async def test_a_reply_can_be_held_back_until_the_client_gives_up(ready):
 
 
 async def test_a_duplicate_during_the_hold_is_refused_and_hanging_up_does_not_cancel(ready):
-    import asyncio
-
     account = fresh_account(ready, 3)
     client = await client_of(ready, account)
-    httpx.post(f"{ready['sandbox']}/knobs", json={"hold_ms": 10_000}).raise_for_status()
+    turn(ready, hold_ms=10_000)
     try:
         token = tokens(next_window(ready))[0]
         order = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.60")
@@ -301,13 +305,11 @@ async def test_a_duplicate_during_the_hold_is_refused_and_hanging_up_does_not_ca
         await asyncio.sleep(1.2)
         assert len(truth(ready, account)["trades"]) == 1
     finally:
-        httpx.post(f"{ready['sandbox']}/knobs", json={"hold_ms": 0}).raise_for_status()
+        turn(ready, hold_ms=0)
         await client.close()
 
 
 async def test_a_window_settles_and_winners_are_redeemed_to_cash(quick):
-    import asyncio
-
     account = quick["accounts"][0]
     client = await client_of(quick, account)
     try:
@@ -315,13 +317,12 @@ async def test_a_window_settles_and_winners_are_redeemed_to_cash(quick):
         for token in tokens(market):
             order = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.90")
             assert (await client.post_order(order)).ok
-        before = truth(quick, account)
-        for _ in range(300):
-            await asyncio.sleep(0.1)
-            after = truth(quick, account)
-            if Decimal(after["redeemed"]) > 0:
-                break
-        closed = httpx.get(f"{quick['gamma']}/events/slug/{market['slug']}").json()
+        before = after = truth(quick, account)
+        async with asyncio.timeout(30):
+            while Decimal(after["redeemed"]) == 0:
+                await asyncio.sleep(0.1)
+                after = truth(quick, account)
+        closed = event_of(quick, market["slug"])
         metadata = closed["eventMetadata"]
         winner = 0 if metadata["finalPrice"] >= metadata["priceToBeat"] else 1
         assert json.loads(closed["markets"][0]["outcomePrices"])[winner] == "1"
@@ -332,5 +333,26 @@ async def test_a_window_settles_and_winners_are_redeemed_to_cash(quick):
         assert all(trade["status"] == "CONFIRMED" for trade in after["trades"])
         activity = await collect(client.list_activity(user=account["wallet"]))
         assert [row.type for row in activity].count("REDEEM") == 2
+    finally:
+        await client.close()
+
+
+async def test_the_clients_own_streams_read_the_sandbox(ready):
+    from polymarket.streams import MarketSpec, UserSpec
+
+    account = fresh_account(ready, 3)
+    client = await client_of(ready, account)
+    try:
+        token = tokens(next_window(ready))[0]
+        seen: set[str] = set()
+        async with await client.subscribe([MarketSpec(asset_ids=[token]), UserSpec()]) as handle:
+            order = await client.create_limit_order(asset_id=token, side="BUY", price="0.2", size="10")
+            await asyncio.sleep(0.3)
+            await client.post_order(order)
+            async with asyncio.timeout(15):
+                async for event in handle:
+                    seen.add(f"{event.topic} {event.type}")
+                    if {"market book", "user order"} <= seen:
+                        break
     finally:
         await client.close()

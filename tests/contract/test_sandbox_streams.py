@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -57,7 +58,7 @@ async def get(ready, service: str, path: str, **params) -> Any:
         return (await http.get(f"{ready[service]}{path}", params=params)).json()
 
 
-async def live_market(ready, *, asset: str = "btc", minutes: int = 5, ahead: int = 0) -> dict[str, Any]:
+async def live_market(ready, *, asset: str = "btc", minutes: int = 5, ahead: int = 0) -> Any:
     now = await get(ready, "clob", "/time")
     start = now // (60 * minutes) * 60 * minutes + ahead * 60 * minutes
     return await get(ready, "gamma", f"/markets/slug/{asset}-updown-{minutes}m-{start}")
@@ -71,7 +72,7 @@ async def listening(url: str, *frames: Any):
         yield socket
 
 
-async def receive(socket, wanted, *, seconds: float = 10.0) -> dict[str, Any]:
+async def receive(socket, wanted, *, seconds: float = 10.0) -> Any:
     """The first message that `wanted` accepts."""
     async with asyncio.timeout(seconds):
         while True:
@@ -113,7 +114,8 @@ async def test_a_book_rebuilt_from_the_stream_agrees_with_every_stated_top(ready
                 for message in parsed if isinstance(parsed, list) else [parsed]:
                     if message["event_type"] == "book":
                         books[message["asset_id"]] = {
-                            side: {level["price"]: level["size"] for level in message[side]} for side in ("bids", "asks")
+                            side: {level["price"]: level["size"] for level in message[side]}
+                            for side in ("bids", "asks")
                         }
                     if message["event_type"] != "price_change":
                         continue
@@ -174,6 +176,7 @@ async def test_new_and_resolved_markets_are_announced_to_those_who_asked(ready):
 async def test_the_user_channel_tells_of_orders_and_trades(ready):
     polymarket = pytest.importorskip("polymarket")
     from polymarket.models.clob.user_events import parse_user_events
+
     from tests.contract.test_sandbox_sdk import client_of
 
     account = ready["accounts"][0]
@@ -185,7 +188,8 @@ async def test_the_user_channel_tells_of_orders_and_trades(ready):
             token = json.loads((await live_market(ready, minutes=15, ahead=1))["clobTokenIds"])[0]
             order = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.70")
             reply = await client.post_order(order)
-            statuses = []
+            statuses: list[str] = []
+            trade: dict[str, Any] = {}
             while "CONFIRMED" not in statuses:
                 trade = await receive(socket, is_event("trade"))
                 statuses.append(trade["status"])
@@ -252,8 +256,10 @@ async def test_spot_streams_and_candles_tell_the_same_price(ready):
         candle = (await http.get("/spot/api/v3/klines", params=query)).json()[0]
         assert candle[0] == second
         assert float(candle[3]) - 0.01 <= float(trade["p"]) <= float(candle[2]) + 0.01
-        hour = (await http.get("/spot/api/v3/klines", params={"symbol": "BTCUSDT", "interval": "1m", "limit": 130})).json()
-        assert [b[0] - a[0] for a, b in zip(hour, hour[1:], strict=False)] == [60_000] * 129
+        hour = (
+            await http.get("/spot/api/v3/klines", params={"symbol": "BTCUSDT", "interval": "1m", "limit": 130})
+        ).json()
+        assert [b[0] - a[0] for a, b in itertools.pairwise(hour)] == [60_000] * 129
         assert (await http.get("/spot/api/v3/klines", params={"symbol": "X", "interval": "1m"})).status_code == 400
 
 
@@ -290,7 +296,13 @@ async def test_gamma_objects_have_every_field_of_the_recorded_window(ready):
     theirs = event["markets"][0]
     volumes = {name for name in theirs if name.startswith(("volume1", "volume2"))}
     only_after = {"closedTime", "umaEndDate", "umaResolutionStatus", "automaticallyResolved", "lastTradePrice"}
-    looks = {"pagerDutyNotificationEnabled", "oneDayPriceChange", "oneHourPriceChange", "showGmpSeries", "showGmpOutcome"}
+    looks = {
+        "pagerDutyNotificationEnabled",
+        "oneDayPriceChange",
+        "oneHourPriceChange",
+        "showGmpSeries",
+        "showGmpOutcome",
+    }
     assert theirs.keys() - ours["markets"][0].keys() <= volumes | only_after | looks
     for name, value in ours["markets"][0].items():
         if name in theirs and not isinstance(value, int | float):

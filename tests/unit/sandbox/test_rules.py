@@ -154,7 +154,7 @@ def test_gtd_ends_a_minute_before_its_stated_second(bench):
     bench.place(order)
     bench.now_ns = (second - 61) * 10**9
     bench.world.exchange.expire()
-    assert order.status is OrderStatus.LIVE
+    assert str(order.status) == "LIVE"
     bench.now_ns = (second - 60) * 10**9
     bench.world.exchange.expire()
     assert order.status is OrderStatus.CANCELED
