@@ -3,7 +3,7 @@
 from pmarb.db.pool import Connection, Pool
 from pmarb.domain.messages import TradingState
 
-RECONCILER = 7002
+RECONCILER = 7003
 """Advisory lock: whoever holds it reconciles."""
 
 
