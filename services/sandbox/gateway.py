@@ -23,6 +23,7 @@ from services.sandbox.eip712 import (
     parse_fields,
     signed_by,
 )
+from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import Exchange, Placed
 from services.sandbox.money import text
 from services.sandbox.orders import Order, OrderType
@@ -62,7 +63,11 @@ class Gateway:
         task = asyncio.create_task(self._run(order, fields, signature, key))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except Refusal as refusal:
+            log_event("order_refused", level="warning", order_id=order.id, error=refusal.text)
+            raise
 
     async def _run(self, order: Order, fields: SignedFields, signature: bytes, key: ApiKey) -> Placed:
         await self._clock.sleep(lognormal(self._rng, self.scenario.order_path_ms) / 1000)
@@ -72,7 +77,9 @@ class Gateway:
         if self._exchange.is_marketable(order) and self.scenario.hold_ms > 0:
             self._exchange.hold(order)
             await self._clock.sleep(self.scenario.hold_ms / 1000)
-        return self._exchange.finish(order)
+        placed = self._exchange.finish(order)
+        log_event("order_placed", order_id=order.id, status=placed.status, market=order.market.slug)
+        return placed
 
     def _parse(self, payload: object, account: Account, key: ApiKey) -> tuple[Order, SignedFields, bytes]:
         if not isinstance(payload, dict) or not isinstance(payload.get("order"), dict):

@@ -7,10 +7,11 @@ from random import Random
 
 from services.sandbox.accounts import Activity
 from services.sandbox.clock import SECOND_NS
+from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import Exchange
 from services.sandbox.house import House
 from services.sandbox.keccak import keccak256
-from services.sandbox.markets import Market, MarketState
+from services.sandbox.markets import OUTCOMES, Market, MarketState
 from services.sandbox.prices import Oracle
 from services.sandbox.scenario import Scenario
 from services.sandbox.trades import TradeStatus
@@ -77,6 +78,7 @@ class Settlement:
         market.closed_ns = now_ns
         self._unredeemed.append(market)
         self._exchange.events.market_resolved(market)
+        log_event("market_resolved", market=market.slug, winner=OUTCOMES[market.winner], final_price=market.final_price)
 
     def stop(self, market: Market) -> None:
         """No more matching: cancel what rests."""
