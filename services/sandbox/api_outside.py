@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.sandbox.clock import MS_NS
+from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.http import parse_json, reply_json
-from services.sandbox.prices import ASSETS
+from services.sandbox.prices import ASSETS, Oracle
 from services.sandbox.refusals import Refusal
 from services.sandbox.spot import KLINES_DEFAULT
 from services.sandbox.wallets import DEPOSIT_WALLET_BEACON
@@ -75,7 +75,8 @@ class Outside:
         twap = query.get("twapEnabled") == "true" and query.get("twapLookbackSeconds") == "60"
         value = oracle.twap if twap else oracle.tick
         # The page knows the opening price about two seconds after the start.
-        opened, ended = now_s >= start + 2, now_s >= end + 2
+        known = start > self.world.paths[code].origin_ns // SECOND_NS + Oracle.WINDOW_S
+        opened, ended = known and now_s >= start + 2, known and now_s >= end + 2
         return reply_json(
             {
                 "openPrice": value(start) if opened else None,
@@ -113,6 +114,7 @@ class Outside:
 
 def _epoch(text: str) -> int:
     try:
-        return int(datetime.fromisoformat(text).timestamp())
+        moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except ValueError as error:
         raise Refusal("invalid date") from error

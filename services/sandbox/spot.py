@@ -82,10 +82,10 @@ class Spot:
         volume = f"{len(prices) * 0.005:.8f}"
         return [
             start_ns // MS_NS,
-            f"{prices[0]:.8f}",
-            f"{max(prices):.8f}",
-            f"{min(prices):.8f}",
-            f"{prices[-1]:.8f}",
+            f"{round(prices[0], 2):.8f}",
+            f"{round(max(prices), 2):.8f}",
+            f"{round(min(prices), 2):.8f}",
+            f"{round(prices[-1], 2):.8f}",
             volume,
             (start_ns + width_ns) // MS_NS - 1,
             f"{len(prices) * 0.005 * prices[-1]:.8f}",

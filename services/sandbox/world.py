@@ -23,10 +23,9 @@ from services.sandbox.rtds import Rtds
 from services.sandbox.scenario import Lognormal, Scenario
 from services.sandbox.settlement import Settlement
 from services.sandbox.spot import Spot
-from services.sandbox.wallets import address_of_key, deposit_wallet, derived_address, key_from_seed
+from services.sandbox.wallets import address_of_key, derived_address, key_from_seed, wallet_for
 
 SEEDED_SIGNATURE_TYPES = (3, 0)
-DEPOSIT_WALLET = 3
 SPOT_STEP_NS = 100 * MS_NS
 # At high speeds steps are spread over at least this much real time, so that the loop never spins.
 MIN_REAL_STEP_S = 0.01
@@ -209,11 +208,3 @@ class World:
             scenario=self.scenario,
             seed=self.settings.seed,
         )
-
-
-def wallet_for(address: str, *, signature_type: int) -> str:
-    if signature_type == 0:
-        return address
-    if signature_type == DEPOSIT_WALLET:
-        return deposit_wallet(address)
-    return derived_address(label=f"wallet:{signature_type}:{address.lower()}")

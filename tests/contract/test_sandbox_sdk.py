@@ -113,7 +113,7 @@ def expected_fee(cost: Decimal, shares: Decimal, price: Decimal) -> Decimal:
     return exact.quantize(Decimal("0.00001"), rounding=ROUND_FLOOR)
 
 
-@pytest.mark.parametrize("signature_type", [3, 0])
+@pytest.mark.parametrize("signature_type", [0, 1, 2, 3])
 async def test_a_market_buy_costs_its_dollars_and_the_floored_fee(ready, signature_type):
     account = fresh_account(ready, signature_type)
     token = tokens(next_window(ready))[0]

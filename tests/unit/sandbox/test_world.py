@@ -17,7 +17,7 @@ from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.prices import ASSETS, HISTORY_S, IndexPath, Oracle
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.trades import TradeStatus
-from services.sandbox.wallets import address_of_key, deposit_wallet, key_from_seed
+from services.sandbox.wallets import address_of_key, key_from_seed, wallet_for
 
 ANCHOR_NS = 1_795_000_000 * SECOND_NS
 EFFICIENT = SCENARIOS["efficient"]
@@ -175,9 +175,15 @@ def test_makers_that_cross_a_clients_order_trade_with_it(bench):
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_deposit_wallets_are_where_the_factory_would_put_them(index):
+def test_wallets_are_where_the_factories_would_put_them(index):
     wallet = pytest.importorskip("polymarket._internal.wallet")
     environment = pytest.importorskip("polymarket._internal.environment")
     owner = address_of_key(key_from_seed(seed=5, index=index))
     derivation = environment.PRODUCTION_CONFIG.wallet_derivation
-    assert deposit_wallet(owner) == wallet.derive_beacon_deposit_wallet_address(owner, derivation)
+    expected = (
+        owner,
+        wallet.derive_proxy_wallet_address(owner, derivation),
+        wallet.derive_safe_wallet_address(owner, derivation),
+        wallet.derive_beacon_deposit_wallet_address(owner, derivation),
+    )
+    assert tuple(wallet_for(owner, signature_type=kind) for kind in range(4)) == expected
