@@ -130,7 +130,7 @@ class TapeReplay:
         if market.slug in self._windows or not market.two_sided:
             return
         self._report.markets += 1
-        underlying = self._underlyings.setdefault(market.underlying, Underlying(market.underlying))
+        underlying = self._underlying(market.underlying)
         up, down = (LocalBook(market.token(label) or "", tick=market.tick) for label in (UP, DOWN))
         watched = Watched(market=market, up=up, down=down)
         window = _Window(watched=watched, underlying=underlying, reasons=Counter())
@@ -165,9 +165,9 @@ class TapeReplay:
 
     def _on_rtds(self, raw: msgspec.Raw, now: int) -> None:
         for tick in rtds(raw):
-            underlying = self._underlyings.get(tick.asset)
-            if underlying is None or tick.source is not Source.ORACLE:
+            if tick.source is not Source.ORACLE:
                 continue
+            underlying = self._underlying(tick.asset)
             self._seen.add("oracle")
             second, stamp = tick.ts_event // NANOS, Stamp(ts_event=tick.ts_event, ts_init=now, real=now)
             if "spot" not in self._seen:
@@ -185,11 +185,11 @@ class TapeReplay:
 
     def _on_spot(self, raw: msgspec.Raw, now: int) -> None:
         tick: PriceTick | None = spot(raw)
-        if tick is None or tick.asset not in self._underlyings:
+        if tick is None:
             return
         self._seen.add("spot")
         stamp = Stamp(ts_event=tick.ts_event, ts_init=now, real=now)
-        self._underlyings[tick.asset].on_spot(tick.price, second=tick.ts_event // NANOS, stamp=stamp)
+        self._underlying(tick.asset).on_spot(tick.price, second=tick.ts_event // NANOS, stamp=stamp)
         self._look_at_all(tick.asset, now)
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
@@ -239,6 +239,12 @@ class TapeReplay:
         return tuple(changed)
 
     # ----------------------------------------------------------------------------------------------------- decisions
+
+    def _underlying(self, asset: str) -> Underlying:
+        found = self._underlyings.get(asset)
+        if found is None:
+            found = self._underlyings[asset] = Underlying(asset)
+        return found
 
     def _look_at_all(self, asset: str, now: int) -> None:
         for window in self._live.get(asset, ()):

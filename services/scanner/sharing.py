@@ -29,6 +29,6 @@ class Claims:
         """What to scan now, given who is alive. We count ourselves as alive whatever the bus says."""
         alive = {*members, self._me}
         mine = {key for key in keys if owner(key, alive) == self._me}
-        alone = alive == {self._me}
-        self._since = {key: self._since.get(key, now) for key in mine}
-        return {key for key, since in self._since.items() if alone or now - since >= self._claim_after}
+        first = now - self._claim_after if alive == {self._me} else now  # Alone, there is nobody to wait for
+        self._since = {key: min(self._since.get(key, first), first) for key in mine}
+        return {key for key, since in self._since.items() if now - since >= self._claim_after}

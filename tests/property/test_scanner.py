@@ -1,0 +1,181 @@
+"""What the scanner may and may never emit."""
+
+from collections import Counter
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmarb.domain.edge import net_edge
+from pmarb.domain.fees import FeeSchedule
+from pmarb.domain.market import Unknown
+from pmarb.domain.messages import Opportunity
+from pmarb.domain.underlying import Stamp
+from pmarb.domain.values import NANOS
+from services.scanner.decide import Cooldown, Skip, SkipReason, find
+from services.scanner.sharing import Claims, owner
+from tests.scanning import DOWN_TOKEN, START, UP_TOKEN, a_book, a_watched, an_underlying, limits
+
+NOW = (START + 150) * NANOS
+RISEN = 0.002
+
+
+def reason(watched: Any, underlying: Any = None, *, now: int = NOW, **changed: Any) -> SkipReason | None:
+    found = find(watched, underlying or an_underlying(now=NOW), limits(**changed), now=now, real=now)
+    return found.reason if isinstance(found, Skip) else None
+
+
+@given(
+    bid=st.integers(1, 97),
+    spread=st.integers(1, 4),
+    size=st.integers(1, 200),
+    seed=st.integers(0, 20),
+    jump=st.floats(-0.002, 0.002),
+    rate=st.sampled_from(["0", "0.04", "0.07", "0.25"]),
+)
+def test_what_is_emitted_beats_its_threshold_up_to_its_limit(
+    bid: int, spread: int, size: int, seed: int, jump: float, rate: str
+) -> None:
+    low, high = Decimal(bid) / 100, Decimal(bid + spread) / 100
+    fees = FeeSchedule(Decimal(rate))
+    watched = a_watched(bid=str(low), ask=str(min(high, Decimal("0.99"))), size=str(size), proven=NOW, fees=fees)
+    found = find(watched, an_underlying(now=NOW, seed=seed, jump=jump), limits(), now=NOW, real=NOW)
+    if isinstance(found, Skip):
+        return
+    leg = found.legs[0]
+    assert found.net_edge >= found.threshold >= Decimal("0.02")
+    assert found.threshold >= 2 * found.fair_se - Decimal("0.00001")
+    assert net_edge(side=leg.side, fair=found.fair, price=leg.limit, fees=fees) >= found.threshold
+    assert leg.price <= leg.limit
+    assert leg.limit % leg.tick == 0
+    assert leg.shares >= 5
+    assert found.gross_edge - found.fee == found.net_edge
+    assert found.expires_at > found.ts_init
+    assert Decimal("0.05") <= leg.price <= Decimal("0.96")
+
+
+def test_a_late_maker_is_found_on_either_side() -> None:
+    up = find(a_watched(proven=NOW), an_underlying(now=NOW, jump=0.002), limits(), now=NOW, real=NOW)
+    down = find(a_watched(proven=NOW), an_underlying(now=NOW, jump=-0.002), limits(), now=NOW, real=NOW)
+    assert isinstance(up, Opportunity)
+    assert isinstance(down, Opportunity)
+    assert (up.legs[0].outcome, up.legs[0].token) == ("Up", UP_TOKEN)
+    assert (down.legs[0].outcome, down.legs[0].token) == ("Down", DOWN_TOKEN)
+    assert set(up.inputs) >= {"spot", "strike", "basis_bps", "sigma_bps", "tau_s", "p_model", "se", "mid", "w", "nu"}
+
+
+def test_the_same_inputs_give_the_same_identity() -> None:
+    found = [
+        find(a_watched(proven=NOW), an_underlying(now=NOW, jump=RISEN), limits(), now=NOW, real=NOW) for _ in range(3)
+    ]
+    assert len({one.opportunity_id for one in found if isinstance(one, Opportunity)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fees": None}, SkipReason.UNKNOWN_FEE),
+        ({"settlement": Unknown(why="?")}, SkipReason.UNKNOWN_RULE),
+        ({"accepting": False}, SkipReason.NOT_ACCEPTING),
+        ({"closed": True}, SkipReason.NOT_ACCEPTING),
+    ],
+)
+def test_a_barred_market_is_never_emitted(changes: dict[str, Any], expected: SkipReason) -> None:
+    assert reason(a_watched(proven=NOW, **changes), an_underlying(now=NOW, jump=RISEN)) is expected
+
+
+def test_an_unread_rule_text_is_never_emitted() -> None:
+    assert reason(a_watched(proven=NOW), templates=frozenset(("other",))) is SkipReason.UNKNOWN_TEMPLATE
+
+
+def test_bad_books_are_never_emitted() -> None:
+    risen = an_underlying(now=NOW, jump=RISEN)
+    assert reason(a_watched(proven=NOW - 600_000_000), risen) is SkipReason.STALE_BOOK
+    assert reason(a_watched(bid="0.50", ask="0.49", proven=NOW), risen) is SkipReason.CROSSED
+    assert reason(a_watched(bid="0", ask="0.49", proven=NOW), risen) is SkipReason.ONE_SIDED
+    broken = a_watched(proven=NOW)
+    broken.down = a_book(DOWN_TOKEN, bid="0.40", ask="0.41")
+    assert reason(broken, risen) is SkipReason.MIRROR_BROKEN
+    assert reason(a_watched(size="4", proven=NOW), risen) is SkipReason.DEPTH_TOO_THIN
+
+
+def test_stale_prices_are_never_emitted() -> None:
+    spot = an_underlying(now=NOW, jump=RISEN)
+    spot.spot_stamp = replace(spot.spot_stamp, real=NOW - 1_100_000_000)
+    assert reason(a_watched(proven=NOW), spot) is SkipReason.STALE_SPOT
+    oracle = an_underlying(now=NOW, jump=RISEN)
+    oracle.oracle_stamp = Stamp(real=NOW - 5_100_000_000)
+    assert reason(a_watched(proven=NOW), oracle) is SkipReason.STALE_ORACLE
+
+
+def test_windows_are_judged_in_time() -> None:
+    for offset, expected in (
+        (-1, SkipReason.NOT_OPEN),
+        (3, SkipReason.TOO_EARLY),
+        (241, SkipReason.TOO_LATE),
+    ):
+        at = (START + offset) * NANOS
+        assert reason(a_watched(proven=at), an_underlying(now=at), now=at) is expected
+
+
+def test_a_window_whose_opening_was_not_seen_stays_unpriced() -> None:
+    late = an_underlying(now=(START + 2700) * NANOS)  # Its ticks begin long after this window's opening average
+    assert reason(a_watched(proven=NOW), late) is not None
+    now = (START + 150) * NANOS
+    seen = an_underlying(now=now)
+    for second in range(START - 60, START - 50):
+        seen.oracle._prices.pop(second)
+    for second in range(START - 70, START - 60):
+        seen.oracle._prices.pop(second)
+    assert reason(a_watched(proven=now), seen, now=now) is SkipReason.REFERENCE_MISSING
+
+
+def test_a_cold_volatility_emits_nothing() -> None:
+    cold = an_underlying(now=NOW)
+    cold.volatility._seen = 100
+    assert reason(a_watched(proven=NOW), cold) is SkipReason.WARMING_UP
+
+
+def test_a_token_repeats_only_after_the_pause_or_for_more() -> None:
+    found = find(a_watched(proven=NOW), an_underlying(now=NOW, jump=0.002), limits(), now=NOW, real=NOW)
+    assert isinstance(found, Opportunity)
+    pause = Cooldown(limits())
+    assert pause.admits(found)
+    assert not pause.admits(replace(found, ts_init=NOW + NANOS // 2))
+    assert pause.admits(replace(found, ts_init=NOW + NANOS // 2, net_edge=found.net_edge + Decimal("0.01")))
+    assert pause.admits(replace(found, ts_init=NOW + 2 * NANOS))
+
+
+names = st.text(st.characters(codec="ascii", categories=("Ll", "Nd")), min_size=1, max_size=6)
+
+
+@given(st.sets(names, min_size=1, max_size=6), st.lists(names, min_size=1, max_size=40, unique=True))
+def test_every_market_has_one_owner_and_a_loss_moves_only_the_lost(members: set[str], keys: list[str]) -> None:
+    before = {key: owner(key, members) for key in keys}
+    assert all(name in members for name in before.values())
+    gone = min(members)
+    rest = members - {gone}
+    if not rest:
+        return
+    after = {key: owner(key, rest) for key in keys}
+    assert all(after[key] == before[key] for key in keys if before[key] != gone)
+
+
+def test_shares_are_even_enough() -> None:
+    counts = Counter(owner(f"btc-updown-5m-{n}", ["a", "b", "c"]) for n in range(3000))
+    assert all(800 < count < 1200 for count in counts.values())
+
+
+def test_a_newcomer_waits_until_the_former_owner_let_go() -> None:
+    keys = [f"k{n}" for n in range(20)]
+    old, new = Claims("a"), Claims("b")
+    assert old.update(keys, ["a"], now=0.0) == set(keys)
+    kept = old.update(keys, ["a", "b"], now=1.0)
+    assert new.update(keys, ["a", "b"], now=1.0) == set()
+    taken = new.update(keys, ["a", "b"], now=3.0)
+    assert kept.isdisjoint(taken)
+    assert kept | taken == set(keys)
+    assert old.update(keys, ["a"], now=9.0) == set(keys)

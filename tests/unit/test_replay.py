@@ -1,0 +1,84 @@
+"""Recordings: written, read, replayed to the same decisions."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pmarb.venue import tape
+from services.replay.__main__ import main, replay
+from tests.scanning import SHARED, write_tape
+
+
+def test_a_tape_comes_back_as_it_was_written_without_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "x.tape.jsonl.zst"
+    with tape.TapeWriter(path, fields={"venue": "polymarket"}, level=3) as writer:
+        writer.add(t=1, src="a", msg={"p": "0.50", "_note": 1, "in": [{"_x": 1, "y": 2}]})
+        writer.add(t=1, src="b", msg=b'{"z":1}')
+    head = tape.header(path)
+    assert (head["tape"], head["name"], head["lines"], head["first_t"], head["last_t"]) == (1, "x", 2, 1, 1)
+    assert [(entry.t, entry.src, entry.msg) for entry in tape.lines(path)] == [
+        (1, "a", {"p": "0.50", "in": [{"y": 2}]}),
+        (1, "b", {"z": 1}),
+    ]
+
+
+def test_time_never_goes_back(tmp_path: Path) -> None:
+    with tape.TapeWriter(tmp_path / "x.tape.jsonl.zst", fields={}, level=3) as writer:
+        writer.add(t=2, src="a", msg={})
+        with pytest.raises(tape.TapeError, match="went back"):
+            writer.add(t=1, src="a", msg={})
+
+
+@pytest.mark.parametrize("content", [b"", b"not zstd", b"\x28\xb5\x2f\xfd\x00"])
+def test_a_file_that_is_no_tape_is_named(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.tape.jsonl.zst"
+    path.write_bytes(content)
+    assert main([str(path)]) == 2
+    assert "bad.tape" in capsys.readouterr().err
+
+
+def test_late_makers_are_found_traded_and_settled(tmp_path: Path) -> None:
+    path = tmp_path / "late.tape.jsonl.zst"
+    write_tape(path, seed=3)
+    first, second = replay([path], model_weight=1.0), replay([path], model_weight=1.0)
+    assert first.decision_hash == second.decision_hash
+    result = first.tapes[0]
+    assert result.opportunities > 0
+    assert result.fills > 0
+    assert result.settled == 1
+    assert result.unsettled == 0
+    assert (result.priced, result.malformed) == (1, 0)
+    assert (result.settlement.known, result.settlement.computed, result.settlement.agreed) == (1, 1, 1)
+    assert result.fees > 0
+
+
+def test_the_outcome_changes_the_result_and_the_hash(tmp_path: Path) -> None:
+    reports = []
+    for winner in ("Up", "Down"):
+        path = tmp_path / f"{winner}.tape.jsonl.zst"
+        write_tape(path, seed=3, winner=winner)
+        reports.append(replay([path], model_weight=1.0))
+    assert reports[0].decision_hash != reports[1].decision_hash
+    assert {report.tapes[0].pnl > 0 for report in reports} == {True, False}
+
+
+def test_settings_change_decisions(tmp_path: Path) -> None:
+    path = tmp_path / "x.tape.jsonl.zst"
+    write_tape(path, seed=3)
+    assert replay([path], min_edge=Decimal("0.6"), model_weight=1.0).tapes[0].opportunities == 0
+
+
+@pytest.mark.parametrize("name", ["leafuryk-btc5m-20260302", "weiuou-updown15m-20260109", "borisz-btc15m-20251226"])
+def test_recorded_tapes_run_to_their_end(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = SHARED / "tapes" / f"{name}.tape.jsonl.zst"
+    if not path.exists():
+        pytest.skip("recorded tapes are not beside the project")
+    assert main([str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = report["tapes"][0]
+    assert found["events"] == report["events"] == tape.header(path)["lines"]
+    assert found["priced"] + sum(found["unpriced"].values()) == found["markets"] == tape.header(path)["markets"]
+    assert found["lacks"]
+    assert report["decision_hash"] == replay([path]).decision_hash
