@@ -15,7 +15,7 @@ PATH = Path(__file__).parents[1] / ".env.example"
 SERVICES = ("scanner", "risk", "executor", "alerter", "console")
 HEAD = """\
 # Every setting, with its default. Nothing here is needed: without a file `.env` everything trades in the sandbox.
-# Copy to `.env` and take the # from what you change. <NAME>_FILE=/path reads the value from a file instead; with compose
+# Copy to `.env` and take the # from what you change. <NAME>_FILE=/path reads a value from a file instead; with compose
 # that is for the wallet key: put it in infra/secrets/ and say WALLET_PRIVATE_KEY_FILE=/run/secrets/<file>.
 """
 # The sandbox shares no code with what it examines, not even this; and compose has three of its own.

@@ -59,7 +59,7 @@ def attempt(name: str, check: Callable[[Stack], str], on: Stack) -> bool:
     begun = time.monotonic()
     try:
         detail, passed = check(on), True
-    except (AssertionError, subprocess.SubprocessError, OSError) as error:
+    except (AssertionError, LookupError, ValueError, subprocess.SubprocessError, OSError) as error:
         detail, passed = describe(error), False
     print(f"{'ok  ' if passed else 'FAIL'} {name} ({time.monotonic() - begun:.1f} s) {detail}", flush=True)
     return passed
