@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psycopg
 
 from pmarb.clock import ScaledClock
+from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Approval, ApprovedLeg
 from pmarb.domain.values import CENT, NANOS, round_down
 from pmarb.venue import gamma
@@ -37,7 +38,7 @@ class Ground:
         clock = self.ready["clock"]
         return ScaledClock(speed=clock["speed"], anchor=clock["anchor_ns"])
 
-    def __enter__(self) -> "Ground":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,7 +47,7 @@ class Ground:
     def get(self, url: str, **query: Any) -> Any:
         return self.http.get(url, params=query).raise_for_status().json()
 
-    def truth(self, account: int = 0) -> dict[str, Any]:
+    def truth(self, account: int = 0) -> Any:
         return self.get(f"{self.ready['sandbox']}/accounts/{self.ready['accounts'][account]['wallet']}")
 
     def fault(self, kind: str, count: int = 1) -> None:
@@ -55,7 +56,7 @@ class Ground:
     def knobs(self, **values: float) -> None:
         self.http.post(f"{self.ready['sandbox']}/knobs", json=values).raise_for_status()
 
-    def markets(self, *, left_s: int = 30) -> list[gamma.MarketInfo]:
+    def markets(self, *, left_s: int = 30) -> list[MarketInfo]:
         """Open windows with at least `left_s` venue seconds to go."""
         now = self.clock.now()
         rows = self.get(f"{self.ready['gamma']}/markets", limit=100)
@@ -78,7 +79,7 @@ class Ground:
                     yield self.approval(market, outcome.token, outcome.label, *found, lives_s=lives_s)
 
     def approval(
-        self, market: gamma.MarketInfo, token: str, label: str, ask: Decimal, tick: Decimal, *, lives_s: float
+        self, market: MarketInfo, token: str, label: str, ask: Decimal, tick: Decimal, *, lives_s: float
     ) -> Approval:
         now = self.clock.now()
         limit = min(ask + Decimal("0.08"), 1 - tick)  # Far above: by the time it is carried out the book has moved
@@ -164,7 +165,7 @@ def rows(database_url: str, statement: str) -> list[tuple[Any, ...]]:
         return connection.execute(statement.encode()).fetchall()
 
 
-def balance(database_url: str, *accounts: str) -> Decimal:
+def balance(database_url: str, *accounts: str) -> Any:
     names = ", ".join(f"'{name}'" for name in accounts)
     return rows(database_url, f"SELECT coalesce(sum(amount), 0) FROM postings WHERE account IN ({names})")[0][0]
 

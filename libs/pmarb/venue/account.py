@@ -22,7 +22,13 @@ _FINAL: Final = {"CONFIRMED": FillStatus.CONFIRMED, "FAILED": FillStatus.FAILED}
 def traded(
     *, trade_id: str, shares: Decimal, usd: Decimal, fees: Fees | None, status: FillStatus, ts_event: int
 ) -> Trade:
-    """A trade of ours from what moved; `fees` None for a maker, who pays none. The fee falls on the exact VWAP."""
+    """A trade of ours from what moved; `fees` None for a maker, who pays none. The fee falls on the exact VWAP.
+
+    Raises:
+        ParseError: amounts that no trade can have.
+    """
+    if not ZERO < usd < shares:
+        raise ParseError(f"trade {trade_id} was {shares} shares for {usd} dollars")
     with localcontext(EXACT):
         vwap = usd / shares
         fee = ZERO if fees is None else fees.charged(shares=shares, price=vwap)

@@ -40,7 +40,7 @@ def _accepted(reply: AcceptedOrder, signed: Signed, sent_real: int) -> PostResul
     usd, shares = reply.making_amount, reply.taking_amount
     if signed.intent.side is Side.SELL:
         usd, shares = shares, usd
-    matched = reply.status == "matched"
+    matched = reply.status == "matched" and 0 < usd < shares  # Odd amounts: the trade itself must be asked for
     return PostAccepted(
         state=_STATES[reply.status],
         shares=shares if matched else Decimal(0),

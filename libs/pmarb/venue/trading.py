@@ -25,12 +25,14 @@ from polymarket.models.clob.account import OpenOrder
 from polymarket.models.clob.orders import MarketOrderType, SignedOrder
 from pydantic import SecretStr
 
+from pmarb import logs
 from pmarb.clock import Clock
 from pmarb.domain.orders import OrderState, OrderType
 from pmarb.domain.values import MICRO, NANOS, Side
 from pmarb.venue import replies, sdk
 from pmarb.venue.account import own_trades
 from pmarb.venue.outcomes import PublicRecords
+from pmarb.venue.parse import ParseError
 from pmarb.venue.port import (
     Intent,
     PostIndeterminate,
@@ -44,6 +46,8 @@ from pmarb.venue.port import (
     VenueUnavailable,
 )
 from pmarb.venue.userstream import UserStream
+
+log = logs.get(__name__)
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds (real) to wait for the reply to a POST: the venue holds marketable orders before it answers."""
@@ -162,7 +166,10 @@ class SdkVenue:
             rows = self._client.list_account_trades(after=str(since_ns // NANOS - 1)).iter_items()
             async for row in rows:
                 terms = await sdk.terms(self._client, row.asset_id)
-                found += own_trades(row, wallet=self.wallet, fees=terms.fees)
+                try:
+                    found += own_trades(row, wallet=self.wallet, fees=terms.fees)
+                except ParseError as error:  # Its order keeps its reservation, and the audit shows the difference
+                    log.error("trade_not_read", trade_id=row.id, error=str(error))
         return found
 
     async def positions(self) -> Sequence[VenuePosition]:
