@@ -116,7 +116,7 @@ async def test_it_judges_records_and_stops_cleanly(
     assert by_id["opp-1"].judged_real > 0
     assert risk.end() == 0
     with psycopg.connect(database_url) as connection:
-        rows = dict(connection.execute("SELECT opportunity_id, verdict FROM verdicts").fetchall())
+        rows: dict[str, str] = dict(connection.execute("SELECT opportunity_id, verdict FROM verdicts").fetchall())
     assert rows == {"opp-1": "approved", "opp-2": "denied"}
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from pmarb.clock import ManualClock, ScaledClock
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings, WrongSettings, load
