@@ -25,6 +25,7 @@ class Report:
     rejections: Mapping[str, int]
     skips: Mapping[str, int]
     orders: Mapping[str, int]
+    no_matches: int
     fills: int
     settled: int
     unsettled: int
@@ -48,6 +49,7 @@ def gather(ledger: views.Connection, audit: Audit, **of_the_run: Any) -> Report:
         approvals=total - denied,
         rejections=rejections,
         orders={count.name: count.count for count in views.order_counts(ledger)},
+        no_matches=views.no_matches(ledger),
         fills=views.fills(ledger),
         settled=result.settled,
         unsettled=len(views.positions(ledger)),
@@ -73,6 +75,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "rejections": dict(report.rejections),
         "skips": dict(report.skips),
         "orders": dict(report.orders),
+        "no_matches": report.no_matches,
         "fills": report.fills,
         "settled": report.settled,
         "unsettled": report.unsettled,
@@ -125,10 +128,8 @@ def _show_counts(title: str, counts: Mapping[str, int], *, explain: bool) -> Non
 
 def _orders(report: Report) -> str:
     by_state = ", ".join(f"{count} {state}" for state, count in report.orders.items()) or "none"
-    cancelled = (
-        " CANCELLED: nothing was left to match at our price when it arrived." if report.orders.get("CANCELLED") else ""
-    )
-    return f"Orders: {by_state}. Fills: {report.fills}. Positions settled: {report.settled}.{cancelled}"
+    raced = f" ({report.no_matches} came too late: nothing was left at our price)" if report.no_matches else ""
+    return f"Orders: {by_state}{raced}. Fills: {report.fills}. Positions settled: {report.settled}."
 
 
 def _money(report: Report) -> str:

@@ -315,6 +315,11 @@ def order_counts(connection: Connection) -> Sequence[Count]:
     return _rows(connection, Count, "SELECT state AS name, count(*) AS count FROM orders GROUP BY 1 ORDER BY 2 DESC, 1")
 
 
+def no_matches(connection: Connection) -> int:
+    """Orders the venue refused because nothing was left to match: the everyday end of a race."""
+    return _count(connection, "SELECT count(*) FROM orders WHERE state = 'REJECTED' AND cause LIKE 'no_match: %%'")
+
+
 def fills(connection: Connection) -> int:
     """Trades that have not failed."""
     return _count(connection, "SELECT count(*) FROM trades WHERE status <> 'failed'")

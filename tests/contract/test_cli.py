@@ -1,0 +1,223 @@
+"""`pm-arb` as people run it: a process, an exit code, and words that help."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pmarb.bus.streams import RedisBus
+from pmarb.domain.ledger import Account
+from pmarb.domain.messages import Halt, Kill, Resume, Stream
+from services.cli.compare import LedgerView, Match, VenueView, agree, audit
+from tests.conftest import running_sandbox
+from tests.ledgers import HASH, with_a_trade
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Run:
+    """A command in an empty folder, with nothing running."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+        return subprocess.run(
+            [sys.executable, "-m", "services.cli", *arguments],
+            cwd=tmp_path,
+            env=clean | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def pm_arb(bare: Run, redis_url: str, database_url: str) -> Run:
+    """A command that finds real servers in its environment."""
+    return lambda *arguments, **more: bare(*arguments, REDIS_URL=redis_url, DATABASE_URL=database_url, **more)
+
+
+def json_of(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_read_command_speaks_json(pm_arb: Run, database_url: str) -> None:
+    with_a_trade(database_url)
+    assert json_of(pm_arb("status", "--json"))["pnl"]["confirmed"] == "2.895"
+    assert json_of(pm_arb("positions", "--json")) == []
+    assert len(json_of(pm_arb("orders", "--json"))) == 2
+    assert json_of(pm_arb("opportunities", "--json"))["rejections"] == [{"name": "duplicate", "count": 1}]
+    assert json_of(pm_arb("pnl", "--json"))["balances"]["cash"] == "302.895"
+    assert json_of(pm_arb("receipts", "--json")) == []
+    assert json_of(pm_arb("alerts", "list", "--json")) == []
+
+
+def test_a_trace_tells_the_life_with_the_time_between_steps(pm_arb: Run, database_url: str) -> None:
+    with_a_trade(database_url)
+    shown = pm_arb("trace", "opp-1")
+    assert shown.returncode == 0
+    for words in ("tick received", "approved by risk", "+2.000", "market resolved", "pnl 2.895"):
+        assert words in shown.stdout
+    assert pm_arb("trace", "opp").returncode == 1
+    assert "could be any of" in pm_arb("trace", "opp").stderr
+    assert "No opportunity begins with" in pm_arb("trace", "zzz").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("audit",), ("orders", "--json"), ("kill",), ("stop",), ("trace", "x"), ("pnl",)]
+)
+def test_without_a_system_it_says_how_to_start_one(bare: Run, arguments: tuple[str, ...]) -> None:
+    done = bare(*arguments, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert done.returncode == 3
+    assert "pm-arb up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("demo", "--scenario", "easy"), "slow_makers"),
+        (("demo", "--speed", "0"), "above 0"),
+        (("demo", "--speed", "nan"), "above 0"),
+        (("demo", "--seconds", "-1"), "above 0"),
+        (("up", "--speed", "1000"), "up to 100"),
+        (("resume",), "--reason"),
+        (("nonsense",), "nonsense"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_what_is_allowed(bare: Run, arguments: tuple[str, ...], words: str) -> None:
+    done = bare(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_variable_is_named(bare: Run) -> None:
+    done = bare("status", VENUE="nasdaq")
+    assert done.returncode == 2
+    assert "VENUE was 'nasdaq'" in done.stderr
+
+
+async def test_stop_and_resume_write_the_truth_and_tell_everybody(pm_arb: Run, redis_bus: RedisBus) -> None:
+    assert pm_arb("stop", "--reason", "lunch").returncode == 0
+    assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "HALTED"
+    assert pm_arb("resume", "--reason", "back").returncode == 0
+    assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "ACTIVE"
+    assert [type(message) for message in await redis_bus.tail(Stream.CONTROL, since_ns=0)] == [Halt, Resume]
+
+
+async def test_a_kill_without_an_executor_latches_and_says_that_nothing_was_cancelled(
+    pm_arb: Run, redis_bus: RedisBus
+) -> None:
+    done = pm_arb("kill", "--reason", "drill")
+    assert done.returncode == 1
+    assert "no executor runs" in done.stderr
+    assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "KILLED"
+    assert pm_arb("stop").returncode == 1  # A halt says less than a kill
+    assert isinstance((await redis_bus.tail(Stream.CONTROL, since_ns=0))[0], Kill)
+
+
+async def test_a_kill_waits_for_the_receipt_and_prints_it(pm_arb: Run, redis_bus: RedisBus, database_url: str) -> None:
+    await redis_bus.beat(service="executor", member="m", ttl_ms=30_000)
+    killing = asyncio.create_task(asyncio.to_thread(pm_arb, "kill", "--reason", "drill"))
+    while not await redis_bus.tail(Stream.CONTROL, since_ns=0):  # noqa: ASYNC110 - another process publishes
+        await asyncio.sleep(0.05)
+    now = time.time_ns()
+    with psycopg.connect(database_url) as writer:
+        writer.execute(
+            "INSERT INTO receipts (who, why, open_before, cancelled, open_after, started_real, verified_real, ts_event)"
+            " VALUES ('executor', 'drill', '[\"0x1\"]', '{\"0x1\": \"cancelled\"}', '[]', %s, %s, 0)",
+            (now, now + 10**9),
+        )
+    done = await killing
+    assert done.returncode == 0, done.stderr
+    assert "1 open before, 1 cancelled, 0 open after, verified in 1.00 s" in done.stdout
+
+
+def test_the_audit_fails_when_the_venue_knows_nothing_of_our_trade(pm_arb: Run, database_url: str) -> None:
+    with running_sandbox() as sandbox:
+        empty = pm_arb("audit", "--json", SANDBOX_URL=sandbox["clob"])
+        failed = {check["name"] for check in json.loads(empty.stdout)["checks"] if not check["ok"]}
+        assert (empty.returncode, failed) == (1, {"cash", "capital"})  # No deposit is booked yet
+        with_a_trade(database_url)
+        done = pm_arb("audit", SANDBOX_URL=sandbox["clob"])
+        assert done.returncode == 1
+        assert "FAIL" in done.stdout
+        assert "t1 ledger 6 for 3.000000 fee 0.105 confirmed venue nothing" in done.stdout
+
+
+def test_doctor_says_what_to_do(pm_arb: Run) -> None:
+    done = pm_arb("doctor", "--json", SANDBOX_URL="http://127.0.0.1:1")
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 1
+    assert checks["redis"]["ok"]
+    assert checks["postgres"]["ok"]
+    assert "pm-arb up" in checks["sandbox"]["detail"]
+
+
+def test_a_test_alert_without_a_channel_says_how_to_set_one(bare: Run) -> None:
+    done = bare("alerts", "test", APPRISE_URLS="")
+    assert done.returncode == 1
+    assert "pover://" in done.stderr
+
+
+BALANCES = dict.fromkeys(Account, Decimal(0)) | {Account.CASH: Decimal(300), Account.CAPITAL: Decimal(-300)}
+TRADE = Match(shares=Decimal(6), usd=Decimal(3), fee=Decimal("0.105"), status="confirmed")
+
+
+def sides(**venue: Any) -> tuple[LedgerView, VenueView]:
+    """A ledger and a venue that agree, but for what is given."""
+    ours = LedgerView(
+        balances=BALANCES,
+        unbalanced=0,
+        order_hashes=frozenset({HASH}),
+        open_orders=frozenset(),
+        trades={"t1": TRADE},
+        positions={"1001": Decimal(6)},
+        worthless=frozenset({"dead"}),
+    )
+    theirs: dict[str, Any] = {
+        "cash": Decimal(300),
+        "deposits": Decimal(300),
+        "fees": Decimal(0),
+        "order_ids": frozenset({HASH}),
+        "open_orders": frozenset(),
+        "trades": {"t1": TRADE},
+        "positions": {"1001": Decimal(6)},
+        "listed": {"1001": Decimal(6)},
+    }
+    return ours, VenueView(**(theirs | venue))
+
+
+@pytest.mark.parametrize(
+    ("venue", "failed"),
+    [
+        ({}, set()),
+        ({"cash": Decimal("300.004")}, set()),
+        ({"cash": Decimal("299.99")}, {"cash"}),
+        ({"fees": Decimal("0.02")}, {"fees"}),
+        ({"order_ids": frozenset({HASH, "0xforeign"})}, {"orders_known"}),
+        ({"open_orders": frozenset({HASH})}, {"orders_open"}),
+        ({"trades": {}}, {"trades"}),
+        ({"trades": {"t1": TRADE, "t2": TRADE}}, {"trades"}),
+        ({"positions": {"1001": Decimal(5)}}, {"positions"}),
+        ({"listed": {}}, {"positions_listed"}),
+        ({"positions": {"1001": Decimal(6), "dead": Decimal(9)}}, set()),
+    ],
+)
+def test_each_disagreement_fails_its_own_check(venue: dict[str, Any], failed: set[str]) -> None:
+    result = audit(agree(*sides(**venue)))
+    assert {check.name for check in result.checks if not check.ok} == failed
+    assert result.ok == (not failed)

@@ -1,0 +1,120 @@
+"""The whole system in one command, as a stranger runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.cli import runfile
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "services.cli", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(90)
+
+
+def wait_for_services(folder: Path) -> dict[str, Any]:
+    """The status once everything of the stack in this folder is alive."""
+    for _ in range(300):
+        done = subprocess.run(
+            command("status", "--json"), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        if done.returncode == 0 and all((status := json.loads(done.stdout))["services"].values()):
+            return dict(status)
+        time.sleep(0.2)
+    raise AssertionError(done.stderr)
+
+
+def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:
+    options = ("--seconds", "20", "--speed", "20", "--seed", "3", "--settle-within", "60", "--json")
+    done = subprocess.run(
+        command("demo", *options), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr + (tmp_path / ".pm-arb/demo.log").read_text()[-4000:]
+    report = json.loads(done.stdout)
+    assert report["audit"]["ok"]
+    assert report["opportunities"] == report["approvals"] + sum(report["rejections"].values())
+    assert report["receipt"]["open_after"] == []
+    assert report["receipt"]["verified_real"] > 0
+    assert report["rss_mb"] is None or report["rss_mb"] < 1000
+    assert report["restarts"] == {}
+    assert not (tmp_path / runfile.PLACE).exists()
+
+
+def test_ctrl_c_in_a_demo_stops_early_and_still_audits(tmp_path: Path) -> None:
+    with started(tmp_path, "demo", "--seconds", "600", "--json") as process:
+        wait_for_services(tmp_path)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+        assert json.loads(out)["seconds"] < 600
+
+
+def test_up_can_be_looked_at_killed_and_stopped_in_order(tmp_path: Path) -> None:
+    with started(tmp_path, "up", "--console-port", "0") as process:
+        assert wait_for_services(tmp_path)["trading"]["state"] == "ACTIVE"
+        killed = subprocess.run(
+            command("kill", "--json"), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+        )
+        assert killed.returncode == 0, killed.stderr
+        assert json.loads(killed.stdout)["receipt"]["open_after"] == []
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == 0, out[-3000:] + err
+        ended = [line.split()[0] for line in out.splitlines() if "stopped with code 0" in line]
+        assert ended == ["scanner", "risk", "executor", "alerter", "console", "sandbox"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    with started(tmp_path, "up", "--console-port", "0") as process:
+        wait_for_services(tmp_path)
+        children = descendants(process.pid)
+        assert len(children) >= 6
+        process.kill()
+        for _ in range(400):
+            if not [pid for pid in children if running(pid)]:
+                return
+            time.sleep(0.1)
+    pytest.fail(f"still running: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in children if running(pid)]}")
+
+
+def running(pid: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for entry in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in entry.read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
