@@ -228,11 +228,14 @@ class TapeReplay:
     def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
         books = self._books
         changed: dict[str, str | None] = {}
+        token, book = "", None
         for change in frame.price_changes:
-            book = books.get(change.asset_id)
+            if change.asset_id != token:
+                token = change.asset_id
+                book = books.get(token)
             if book is not None and book.sized:
                 book.change(buy=change.side == "BUY", price=change.price, size=change.size)
-                changed[change.asset_id] = change.hash
+                changed[token] = change.hash
         ts_event = milliseconds(frame.timestamp)
         for token, digest in changed.items():
             books[token].changed(digest=digest, ts_event=ts_event, ts_init=now)
@@ -279,6 +282,8 @@ class TapeReplay:
 
     def _mirror(self, watched: Watched) -> None:
         """A token that was never recorded is the other one's mirror."""
+        if type(watched.up) is type(watched.down) and not (watched.up.empty or watched.down.empty):
+            return
         if watched.up.empty and not watched.down.empty and isinstance(watched.down, LocalBook):
             watched.up = MirrorBook(watched.market.token(UP) or "", watched.down)
         elif watched.down.empty and not watched.up.empty and isinstance(watched.up, LocalBook):

@@ -12,7 +12,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, Protocol
 
 from pmarb.domain.book import Book, Level, Take, walk
-from pmarb.domain.edge import max_buy_price, net_edge
+from pmarb.domain.edge import net_edge
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import DOWN, UP, MarketInfo, Unknown
 from pmarb.domain.messages import Leg, Opportunity
@@ -199,12 +199,8 @@ def _offer(
     best = book.best_ask
     if best is None:
         return SkipReason.ONE_SIDED
-    tick = book.tick
-    ceiling = max_buy_price(fair=fair, min_edge=least, fees=fees, tick=tick)
-    if ceiling is None or ceiling < best.price:
-        return SkipReason.EDGE_TOO_THIN
-    limit = min(ceiling, round_down(best.price + limits.slippage_ticks * tick, tick))
-    if limit < best.price:
+    limit = _limit(best.price, book.tick, fees, fair=fair, least=least, slippage_ticks=limits.slippage_ticks)
+    if limit is None:
         return SkipReason.EDGE_TOO_THIN
     wanted = size_wanted(price=best.price, min_size=market.min_size, limits=limits)
     take = walk(book.asks, side=Side.BUY, fees=fees, shares=wanted, limit=limit)
@@ -217,6 +213,18 @@ def _offer(
     return _Offer(
         book=book, fees=fees, take=take, displayed=displayed, limit=limit, fair=fair, threshold=least, net=net
     )
+
+
+def _limit(
+    ask: Decimal, tick: Decimal, fees: FeeSchedule, *, fair: Decimal, least: Decimal, slippage_ticks: int
+) -> Decimal | None:
+    """The lower of `max_buy_price` and the ask plus the slippage, found from the ask in a few tries."""
+    limit = min(round_down(ask + slippage_ticks * tick, tick), ONE - tick)
+    while limit >= ask:
+        if net_edge(side=Side.BUY, fair=fair, price=limit, fees=fees) >= least:
+            return limit
+        limit -= tick
+    return None
 
 
 def size_wanted(*, price: Decimal, min_size: Decimal, limits: Limits) -> Decimal:
@@ -240,24 +248,9 @@ def _opportunity(
     label: str,
     mid: float,
 ) -> Opportunity:
-    take, book, fees = offer.take, offer.book, offer.fees
+    take, book = offer.take, offer.book
     gross = offer.fair - take.vwap
-    leg = Leg(
-        market=market.condition_id,
-        token=book.token,
-        outcome=label,
-        side=Side.BUY,
-        limit=offer.limit,
-        price=take.vwap,
-        shares=offer.displayed,
-        tick=book.tick,
-        fee=fees.charged(shares=offer.displayed, price=take.vwap),
-        fee_rate=fees.rate,
-        fee_exponent=fees.exponent,
-        book_hash=book.hash or digest(book),
-        book_ts_event=book.ts_event,
-        book_ts_init=seen.book,
-    )
+    leg = _leg(market, offer, seen, label)
     inputs = _inputs(fair, underlying, limits, mid=mid)
     side_mid = Decimal(repr(round(mid, 6)))
     by_se = Decimal(limits.k_se * fair.se) > limits.min_edge
@@ -285,6 +278,26 @@ def _opportunity(
         ts_event=max(book.ts_event, underlying.spot_stamp.ts_event),
         ts_init=seen.now,
         inputs=inputs,
+    )
+
+
+def _leg(market: MarketInfo, offer: _Offer, seen: _Seen, label: str) -> Leg:
+    take, book, fees = offer.take, offer.book, offer.fees
+    return Leg(
+        market=market.condition_id,
+        token=book.token,
+        outcome=label,
+        side=Side.BUY,
+        limit=offer.limit,
+        price=take.vwap,
+        shares=offer.displayed,
+        tick=book.tick,
+        fee=fees.charged(shares=offer.displayed, price=take.vwap),
+        fee_rate=fees.rate,
+        fee_exponent=fees.exponent,
+        book_hash=book.hash or digest(book),
+        book_ts_event=book.ts_event,
+        book_ts_init=seen.book,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmarb.domain.edge import net_edge
+from pmarb.domain.edge import max_buy_price, net_edge
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import Unknown
 from pmarb.domain.messages import Opportunity
@@ -50,6 +50,10 @@ def test_what_is_emitted_beats_its_threshold_up_to_its_limit(
     assert found.threshold >= 2 * found.fair_se - Decimal("0.00001")
     assert net_edge(side=leg.side, fair=found.fair, price=leg.limit, fees=fees) >= found.threshold
     assert leg.price <= leg.limit
+    ceiling = max_buy_price(fair=found.fair, min_edge=found.threshold, fees=fees, tick=leg.tick)
+    best = (watched.up if leg.outcome == "Up" else watched.down).book().asks[0].price
+    assert ceiling is not None
+    assert leg.limit == min(ceiling, best + leg.tick)
     assert leg.limit % leg.tick == 0
     assert leg.shares >= 5
     assert found.gross_edge - found.fee == found.net_edge

@@ -76,4 +76,7 @@ class MarketInfo:
     @property
     def two_sided(self) -> bool:
         """Whether this is an Up and a Down with a token each."""
-        return {outcome.label for outcome in self.outcomes} == {UP, DOWN} and len(set(self.tokens)) == 2
+        if len(self.outcomes) != 2:
+            return False
+        one, other = self.outcomes
+        return (one.label, other.label) in ((UP, DOWN), (DOWN, UP)) and one.token != other.token

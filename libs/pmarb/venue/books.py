@@ -83,12 +83,14 @@ class LocalBook:
         if buy:
             if size:
                 self._bids[units] = size
-                self._bid = max(self._bid, units)
+                if units > self._bid:
+                    self._bid = units
             elif self._bids.pop(units, None) is not None and units == self._bid:
                 self._bid = max(self._bids, default=0)
         elif size:
             self._asks[units] = size
-            self._ask = min(self._ask, units)
+            if units < self._ask:
+                self._ask = units
         elif self._asks.pop(units, None) is not None and units == self._ask:
             self._ask = min(self._asks, default=UNIT)
 
