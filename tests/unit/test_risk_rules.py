@@ -20,7 +20,13 @@ LIMITS = Limits()
 
 
 def a_portfolio(**changes: Any) -> Portfolio:
-    return Portfolio(**({"capital": Decimal(300), "day": AT // DAY} | changes))
+    fields: dict[str, Any] = {"capital": Decimal(300), "day": AT // DAY}
+    return Portfolio(**(fields | changes))
+
+
+def state_at(portfolio: Portfolio, now: int) -> TradingState:
+    portfolio.at(now)
+    return portfolio.state
 
 
 def denied(opportunity: Opportunity, portfolio: Portfolio | None = None, limits: Limits = LIMITS) -> Rejection:
@@ -106,13 +112,10 @@ def test_a_day_stop_ends_at_midnight_and_another_halt_does_not() -> None:
     midnight = (AT // DAY + 1) * DAY
     portfolio = a_portfolio()
     portfolio.on_control(Halt(who="risk", why="day stop", clears_at=midnight, ts_event=AT, ts_init=AT))
-    portfolio.at(midnight - 1)
-    assert portfolio.state is TradingState.HALTED
-    portfolio.at(midnight)
-    assert portfolio.state is TradingState.ACTIVE
+    assert state_at(portfolio, midnight - 1) is TradingState.HALTED
+    assert state_at(portfolio, midnight) is TradingState.ACTIVE
     portfolio.on_control(Halt(who="me", why="lunch", clears_at=0, ts_event=AT, ts_init=AT))
-    portfolio.at(midnight + DAY)
-    assert portfolio.state is TradingState.HALTED
+    assert state_at(portfolio, midnight + DAY) is TradingState.HALTED
 
 
 def test_reducing_opens_nothing() -> None:
