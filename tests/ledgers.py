@@ -43,7 +43,7 @@ def with_a_trade(database_url: str) -> None:
                 writer.execute("INSERT INTO postings VALUES (%s, %s, %s)", (name, account, amount))
 
 
-def _verdicts(writer: psycopg.Connection) -> None:  # type: ignore[type-arg]
+def _verdicts(writer: psycopg.Connection) -> None:
     opportunity = codec.encode_value(an_opportunity(tick_real=1_000_000, found_real=1_500_000)).decode()
     approval = codec.encode_value(an_approval(judged_real=2_000_000)).decode()
     for row in (

@@ -13,6 +13,7 @@ from typing import Final
 
 import httpx
 import psycopg
+import redis
 from dotenv import dotenv_values
 
 from pmarb.bus.port import BusUnavailable
@@ -44,7 +45,7 @@ class Plan:
 
     @property
     def with_sandbox(self) -> bool:
-        return self.environment.get("VENUE", os.environ.get("VENUE", "sandbox")).strip().lower() != "polymarket"
+        return venue_of(self.environment) != "polymarket"
 
 
 class Stack:
@@ -68,6 +69,7 @@ class Stack:
         await self._migrate(endpoints)
         self.environment = self._environment(endpoints)
         if self.plan.with_sandbox:
+            await asyncio.to_thread(forget_last_world, endpoints)
             await self._run(self._sandbox())
             await self._until_sandbox_answers()
         runfile.write(self._run_file())
@@ -206,6 +208,22 @@ class Stack:
             raise Trouble(str(error), WRONG_USE) from None
         finally:
             broken.cancel()
+
+
+def venue_of(environment: Mapping[str, str]) -> str:
+    """Where these settings, or else our own environment, trade."""
+    return environment.get("VENUE", os.environ.get("VENUE", "")).strip().lower() or "sandbox"
+
+
+def forget_last_world(endpoints: Endpoints) -> None:
+    """A sandbox remembers nothing, so neither may a ledger of its money; stops, receipts and alerts are kept.
+
+    Only for a data folder that never saw another venue: `up` keeps one folder a venue.
+    """
+    with psycopg.connect(endpoints.database_url) as connection:
+        connection.execute("TRUNCATE postings, entries, settlements, trades, orders, verdicts")
+    with redis.Redis.from_url(endpoints.redis_url) as client:
+        client.flushall()
 
 
 def free_port(wanted: int) -> int:

@@ -12,11 +12,13 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
+from pmarb.db import views
+from pmarb.domain.messages import TradingState
 from services.cli import runfile
 from services.cli.children import WrongSettings
 from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
 from services.cli.output import say, terminal
-from services.cli.stack import Plan, Stack, dotenv
+from services.cli.stack import Plan, Stack, dotenv, venue_of
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 app = typer.Typer()
@@ -32,7 +34,9 @@ _COLOURS: Final = {
 
 @app.command()
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Where Redis and PostgreSQL keep their data.")] = Path(".pm-arb/data"),
+    data_dir: Annotated[
+        Path, typer.Option(help="Where Redis and PostgreSQL keep their data, a folder a venue.")
+    ] = Path(".pm-arb/data"),
     scenario: Scenario = "slow_makers",
     seed: Seed = 1,
     speed: Annotated[float, typer.Option(help="Venue seconds a real second, sandbox only.")] = 1.0,
@@ -41,17 +45,19 @@ def up(
     """Run everything until Ctrl-C: Redis, PostgreSQL, the sandbox, and the services.
 
     Settings come from the environment and `.env` (see .env.example). Ctrl-C stops in order: the executor cancels
-    everything and proves it, the servers go last. A second Ctrl-C ends it at once. The data folder keeps the ledger.
+    everything and proves it, the servers go last. A second Ctrl-C ends it at once. The data folder keeps the ledger and
+    a kill; the sandbox itself begins anew every time, and its ledger with it.
     """
     refuse_second_stack()
+    environment = dotenv(Path(".env"))
     plan = Plan(
         command="up",
-        data_dir=data_dir,
+        data_dir=data_dir / venue_of(environment),
         scenario=checked_scenario(scenario),
         seed=seed,
         speed=checked_speed(speed),
         console_port=console_port,
-        environment=dotenv(Path(".env")),
+        environment=environment,
     )
     code = asyncio.run(_run(Stack(plan, print_line)))
     raise typer.Exit(code)
@@ -70,6 +76,7 @@ async def _run(stack: Stack) -> int:
         try:
             if await until_stopped(stack.start(), stop):
                 say(f"[bold]Everything runs.[/bold] Console: {stack.console_url}   Ctrl-C stops it in order.")
+                say_if_stopped(stack.environment["DATABASE_URL"])
                 await until_stopped(stack.wait_broken(), stop)
         except WrongSettings as error:
             raise Trouble(str(error), WRONG_USE) from None
@@ -79,6 +86,14 @@ async def _run(stack: Stack) -> int:
     bad = {name: code for name, code in codes.items() if code}
     say("Stopped." if not bad else f"Stopped, but not cleanly: {bad}")
     return FAILED if bad else 0
+
+
+def say_if_stopped(dsn: str) -> None:
+    """A stop outlives restarts: say so, or nobody would know why nothing trades."""
+    with views.connect(dsn) as ledger:
+        now = views.state(ledger)
+    if now.state is not TradingState.ACTIVE:
+        say(f"[red]Trading is {now.state}[/red]: {now.why} (by {now.who}). `pm-arb resume --reason ...` ends it.")
 
 
 async def until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -41,14 +41,16 @@ def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def wait_for_services(folder: Path) -> dict[str, Any]:
     """The status once everything of the stack in this folder is alive."""
+    error = ""
     for _ in range(300):
         done = subprocess.run(
             command("status", "--json"), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60
         )
         if done.returncode == 0 and all((status := json.loads(done.stdout))["services"].values()):
             return dict(status)
+        error = done.stderr
         time.sleep(0.2)
-    raise AssertionError(done.stderr)
+    raise AssertionError(error)
 
 
 def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:

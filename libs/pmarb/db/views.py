@@ -4,7 +4,7 @@ Times are venue nanoseconds UTC unless the name ends in `_real`. Newest first wh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, LiteralString, TypeVar
 
@@ -199,8 +199,8 @@ class Delivery:
 
 
 def state(connection: Connection) -> State:
-    found = _rows(connection, State, "SELECT state, who, why, since, clears_at FROM trading_state WHERE id = 1")
-    return found[0]
+    found = _rows(connection, State, "SELECT state, who, why, since, clears_at FROM trading_state WHERE id = 1")[0]
+    return replace(found, state=TradingState(found.state))
 
 
 def balances(connection: Connection) -> dict[Account, Decimal]:
