@@ -112,8 +112,7 @@ class Executor:
                 task.result()
 
     async def _control(self, done: asyncio.Event) -> None:
-        """Messages only wake; the row in Postgres is what holds. Those from before this start are passed over."""
-        started = self._shop.clock.now()
+        """Messages only wake; the row in Postgres is what holds, and a message older than it changes nothing."""
         consumer = self._shop.bus.consumer(
             group=f"executor.{member_name()}", name=member_name(), streams=(Stream.CONTROL,), on_dead=_log_dead
         )
@@ -121,8 +120,7 @@ class Executor:
         while not done.is_set():
             try:
                 for delivery in await consumer.poll(block_ms=POLL_MS):
-                    if delivery.message.ts_init >= started:
-                        await self._obey(delivery)
+                    await self._obey(delivery)
                     await consumer.ack(delivery)
                 backoff.recovered()
             except BusUnavailable as error:
@@ -131,11 +129,11 @@ class Executor:
     async def _obey(self, delivery: Delivery) -> None:
         message = delivery.message
         match message:
-            case Kill(who=who, why=why):
+            case Kill(who=who, why=why, ts_event=said_at):
                 await persistently(
                     "postgres",
                     Unavailable,
-                    lambda: self._shop.state.kill(who=who, why=why, now=self._shop.clock.now()),
+                    lambda: self._shop.state.kill(who=who, why=why, said_at=said_at, now=self._shop.clock.now()),
                 )
                 self._watching.set()
             case Halt():

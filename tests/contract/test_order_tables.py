@@ -122,12 +122,18 @@ async def test_what_was_let_through_before_a_kill_is_there_when_it_returns(pool:
     orders, state = Orders(pool), StateRow(pool)
     inserts = [asyncio.create_task(orders.insert(an_order(n), CONTEXT)) for n in range(1, 40)]
     await asyncio.sleep(0)
-    assert await state.kill(who="test", why="now", now=NOW)
+    assert await state.kill(who="test", why="now", said_at=NOW, now=NOW)
     seen = len(await orders.open())
     passed = [gate for gate in await asyncio.gather(*inserts) if gate is Gate.INSERTED]
     assert len(passed) == seen, "an order was written after the kill had returned"
     assert await state.read() is TradingState.KILLED
-    assert not await state.kill(who="test", why="again", now=NOW)
+    assert not await state.kill(who="test", why="again", said_at=NOW, now=NOW)
+
+
+async def test_a_kill_said_before_a_resume_changes_nothing(pool: Pool, database_url: str) -> None:
+    resume(database_url, who="person", why="checked", now=NOW)
+    assert not await StateRow(pool).kill(who="old", why="message", said_at=NOW - 1, now=NOW + 1)
+    assert await StateRow(pool).read() is TradingState.ACTIVE
 
 
 async def test_a_life_is_folded_and_booked_and_its_repetition_moves_nothing(pool: Pool) -> None:

@@ -18,15 +18,18 @@ class StateRow:
             row = await (await connection.execute("SELECT state FROM trading_state WHERE id = 1")).fetchone()
         return TradingState.KILLED if row is None else TradingState(row[0])
 
-    async def kill(self, *, who: str, why: str, now: int) -> bool:
-        """Latch KILLED. Waits for inserts that were let through before; whether it was not latched already."""
+    async def kill(self, *, who: str, why: str, said_at: int, now: int) -> bool:
+        """Latch KILLED, unless somebody set the state after `said_at` (venue time): an old message changes nothing.
+
+        Waits for inserts that were let through before. Whether it was not latched already.
+        """
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 "WITH latched AS (UPDATE trading_state SET state = 'KILLED', who = %(who)s, why = %(why)s, "
-                "since = %(now)s, clears_at = 0 WHERE id = 1 AND state <> 'KILLED' RETURNING state) "
+                "since = %(now)s, clears_at = 0 WHERE id = 1 AND state <> 'KILLED' AND since <= %(said_at)s RETURNING state) "
                 "INSERT INTO state_log (state, who, why, ts_event) "
                 "SELECT state, %(who)s, %(why)s, %(now)s FROM latched RETURNING id",
-                {"who": who, "why": why, "now": now},
+                {"who": who, "why": why, "said_at": said_at, "now": now},
             )
             return await cursor.fetchone() is not None
 
