@@ -5,6 +5,7 @@ over knows its reference. What cannot be published while Redis is away is replac
 """
 
 import asyncio
+import gc
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -92,6 +93,8 @@ class ScannerService:
         beating = asyncio.create_task(every(BEAT_EVERY, self._heartbeat.beat, stop))
         try:
             await self._warm_up(stop)
+            gc.collect()
+            gc.freeze()  # What is loaded by now stays: no collection need walk it between a tick and its answer
             await self._together(
                 stop,
                 self.feed.run(stop),

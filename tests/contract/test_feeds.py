@@ -43,6 +43,11 @@ class Venue:
         assert found is not None
         return found
 
+    async def markets(self) -> list[MarketInfo]:
+        """The current and next windows of everything: some of their books always move."""
+        wanted = [(asset, family, ahead) for asset in ("btc", "eth") for family in ("5m", "15m") for ahead in (0, 1)]
+        return [await self.market(asset, family, ahead) for asset, family, ahead in wanted]
+
     async def freeze(self, venue_seconds: float) -> None:
         body = {"kind": "ws_freeze", "count": 1, "seconds": venue_seconds}
         (await self.http.post(f"{self.ready['sandbox']}/faults", json=body)).raise_for_status()
@@ -87,6 +92,7 @@ async def test_books_follow_the_venue(venue: Venue) -> None:
     feed = MarketFeed(ws_url=venue.urls.ws_market, clob_url=venue.urls.clob, clock=venue.clock, http=venue.http)
     stop = asyncio.Event()
     running = asyncio.create_task(feed.run(stop))
+    await feed.watch(token for one in await venue.markets() for token in one.tokens)
     await feed.watch(market.tokens)
     await until(lambda: all(feed.book(token) for token in market.tokens), within=5)
     await until(lambda: feed.counters.frames > 20, within=20)
@@ -105,11 +111,13 @@ async def test_books_follow_the_venue(venue: Venue) -> None:
 
 async def test_a_frozen_socket_is_noticed_within_two_seconds_and_recovers(venue: Venue) -> None:
     market = await venue.market(asset="eth", ahead=1)
+    others = await venue.markets()
     feed = MarketFeed(ws_url=venue.urls.ws_market, clob_url=venue.urls.clob, clock=venue.clock, http=venue.http)
     stop = asyncio.Event()
     running = asyncio.create_task(feed.run(stop))
     await feed.watch(market.tokens)
-    await until(lambda: feed.proven(market.tokens[0]), within=5)
+    await feed.watch(token for one in others for token in one.tokens)
+    await until(lambda: feed.proven(market.tokens[0]) and feed.counters.frames > 5, within=10)
     await venue.freeze(5 * SPEED)
     started = venue.clock.real()
     await until(lambda: feed.counters.frozen, within=4)
@@ -190,13 +198,13 @@ async def test_fair_values_are_calibrated_against_the_venues_outcomes(venue: Ven
     """A sanity check on few windows: what was called likely must mostly have come true."""
     bus, stop = MemoryBus(), asyncio.Event()
     running = asyncio.create_task(a_scanner(venue, bus, "solo", tmp_path / "beat").run(stop))
-    await asyncio.sleep(36)
+    await asyncio.sleep(45)
     stop.set()
     await running
     found = [m for m in await bus.tail(Stream.OPPORTUNITIES, since_ns=0) if isinstance(m, Opportunity)]
     outcomes = await _outcomes(venue, found)
     scored = [(float(one.fair), outcomes[one.slug][one.legs[0].outcome]) for one in found if one.slug in outcomes]
-    if len({one.slug for one in found if one.slug in outcomes}) < 3:
+    if len({one.slug for one in found if one.slug in outcomes}) < 2:
         pytest.skip("too few windows ended in the time this test has")
     brier = sum((fair - float(won)) ** 2 for fair, won in scored) / len(scored)
     assert brier < 0.35
