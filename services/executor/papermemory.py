@@ -23,6 +23,9 @@ class LedgerMemory:
         balances = await self._ledger.balances()
         return balances[Account.CASH] + balances[Account.RESERVED]
 
+    async def free(self) -> Decimal:
+        return (await self._ledger.balances())[Account.CASH]
+
     async def unconfirmed(self) -> Sequence[VenueTrade]:
         return [
             VenueTrade(

@@ -48,6 +48,9 @@ class Memory:
     async def cash(self) -> Decimal | None:
         return None
 
+    async def free(self) -> Decimal:
+        return Decimal(1)
+
     async def unconfirmed(self) -> Sequence[VenueTrade]:
         return self._trades
 
@@ -198,7 +201,7 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
 def a_market(**fields: object) -> dict[str, object]:
     return {
         "slug": "btc-updown-5m-1790000000", "conditionId": "0xm", "outcomes": '["Down", "Up"]',
-        "outcomePrices": '["0", "1"]', "clobTokenIds": '["d", "u"]', "closed": True, "orderPriceMinTickSize": 0.01,
+        "outcomePrices": '["0", "1"]', "clobTokenIds": '["11", "22"]', "closed": True, "orderPriceMinTickSize": 0.01,
         "orderMinSize": 5, "endDate": "2026-09-21T14:18:20Z", "eventStartTime": "2026-09-21T14:13:20Z",
     } | fields  # fmt: skip
 
@@ -206,7 +209,7 @@ def a_market(**fields: object) -> dict[str, object]:
 def test_a_payout_follows_the_label_and_not_the_index() -> None:
     found = resolution(a_market())
     assert found is not None
-    assert found.payouts == {"u": Decimal(1), "d": Decimal(0)}
+    assert found.payouts == {"22": Decimal(1), "11": Decimal(0)}
     assert found.closed_at == NOW + 300 * NANOS
     halves = resolution(a_market(outcomePrices='["0.5", "0.5"]'))
     assert halves is not None

@@ -53,6 +53,9 @@ class PaperMemory(Protocol):
     async def cash(self) -> Decimal | None:
         """Free and reserved pUSD; None before anything was booked."""
 
+    async def free(self) -> Decimal:
+        """pUSD that no order has reserved; below zero when more was reserved than there is."""
+
     async def unconfirmed(self) -> Sequence[VenueTrade]:
         """Trades that are still provisional."""
 
@@ -89,6 +92,8 @@ class PaperVenue:
     async def post(self, signed: Signed) -> PostResult:
         sent = self._clock.real()
         await self._clock.sleep(ORDER_PATH_S + HOLD_S)
+        if await self._memory.free() < ZERO:
+            return PostRefused(reason="paper: not enough balance", sent_real=sent)
         intent = signed.intent
         book = await self._look(intent.token)
         if book is None:
