@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ from services.cli.children import Child, OnLine, Program, WrongSettings
 from services.cli.runfile import RunFile
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
-SERVICES: Final = ("risk", "executor", "alerter", "console", "scanner")
+SERVICES: Final = ("risk", "executor", "alerter", "console", "scanner")  # Who finds starts when all others are ready
 STOP_ORDER: Final = ("scanner", "risk", "executor", "alerter", "console", "sandbox")
 READY_WITHIN: Final = 60.0  # Seconds
 EXECUTOR_GRACE: Final = 30.0  # Seconds to cancel everything, verify it and write the receipt
@@ -73,9 +73,12 @@ class Stack:
             await self._run(self._sandbox())
             await self._until_sandbox_answers()
         runfile.write(self._run_file())
-        for name in SERVICES:
+        *others, finder = SERVICES
+        for name in others:
             await self._run(self._service(name))
-        await self._until_alive()
+        await self._until_alive(others)
+        await self._run(self._service(finder))
+        await self._until_alive([finder])
 
     async def stop(self) -> dict[str, int | None]:
         """Stop in order, the executor before the venue and the servers last; the exit codes."""
@@ -176,11 +179,11 @@ class Stack:
 
             await self._until("the sandbox", answers)
 
-    async def _until_alive(self) -> None:
-        """Every service has beaten; the run file then names the console too."""
+    async def _until_alive(self, names: Sequence[str]) -> None:
+        """Each of these has beaten; the run file then names the console too."""
         bus = RedisBus(self.environment["REDIS_URL"])
         try:
-            for name in SERVICES:
+            for name in names:
 
                 async def beats(name: str = name) -> bool:
                     with contextlib.suppress(BusUnavailable):
