@@ -17,8 +17,12 @@ CHAIN_ID = 137
 EXCHANGE = "0xE111180000d2663C0091e4f400237545B87B996B"
 NEG_RISK_EXCHANGE = "0xe2222d279d744050d28e00520010520000310F59"
 EXCHANGE_NAME = "Polymarket CTF Exchange"
-EXCHANGE_VERSION = "2"
-OTHER_VERSIONS = ("1", "3")
+POSITIONS_EXCHANGE = "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa"
+VERSIONS = ("1", "2", "3")
+# An id whose bits 40 to 103 are zero is a position of the newer protocol and trades on an exchange of its own.
+POSITION_MASK = ((1 << 64) - 1) << 40
+# Signatures with s in the upper half are the mirror image of another one; contracts refuse them.
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 LOGIN_TEXT = "This message attests that I control the given wallet"
 
 DOMAIN_TYPE = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -126,6 +130,8 @@ def recover(*, digest: bytes, signature: bytes) -> str | None:
     """Checksum address that made a 65-byte signature, or None when the bytes are no signature."""
     if len(signature) != SIGNATURE_LENGTH or signature[64] not in (0, 1, 27, 28):
         return None
+    if int.from_bytes(signature[32:64], "big") > HALF_ORDER:
+        return None
     recoverable = signature[:64] + bytes([signature[64] % 27])
     try:
         key = PublicKey.from_signature_and_message(recoverable, digest, hasher=None)
@@ -134,13 +140,17 @@ def recover(*, digest: bytes, signature: bytes) -> str | None:
     return address_of(key.format(compressed=False))
 
 
-def exchange_for(*, neg_risk: bool) -> str:
-    return NEG_RISK_EXCHANGE if neg_risk else EXCHANGE
+def domain_of(token_id: int, *, neg_risk: bool) -> tuple[str, str]:
+    """(version, verifying contract) of the exchange that trades a token (venue.md 2.4)."""
+    if not token_id & POSITION_MASK:
+        return "3", POSITIONS_EXCHANGE
+    return "2", NEG_RISK_EXCHANGE if neg_risk else EXCHANGE
 
 
 def order_id(order: SignedFields, *, neg_risk: bool) -> str:
     """The venue's id of an order: its EIP-712 hash under the exchange domain, for every signature type."""
-    domain = domain_separator(version=EXCHANGE_VERSION, exchange=exchange_for(neg_risk=neg_risk))
+    version, exchange = domain_of(order.token_id, neg_risk=neg_risk)
+    domain = domain_separator(version=version, exchange=exchange)
     return "0x" + typed_digest(domain=domain, struct=order_struct_hash(order)).hex()
 
 

@@ -15,10 +15,9 @@ from services.sandbox.auth import ApiKey
 from services.sandbox.book import Side
 from services.sandbox.clock import VenueClock
 from services.sandbox.eip712 import (
-    EXCHANGE_VERSION,
-    OTHER_VERSIONS,
+    VERSIONS,
     SignedFields,
-    exchange_for,
+    domain_of,
     order_id,
     parse_fields,
     signed_by,
@@ -142,13 +141,12 @@ def require_party(fields: SignedFields, *, account: Account, key: ApiKey) -> Non
 
 def verify_signature(fields: SignedFields, *, signature: bytes, address: str, neg_risk: bool) -> None:
     """Recover the signer under the exchange's domain; name the wrong version when that is what is wrong."""
-    exchange = exchange_for(neg_risk=neg_risk)
-    signer = signed_by(fields, signature=signature, version=EXCHANGE_VERSION, exchange=exchange)
-    if signer is not None and signer.lower() == address.lower():
-        return
-    for version in OTHER_VERSIONS:
-        other = signed_by(fields, signature=signature, version=version, exchange=exchange)
-        if other is not None and other.lower() == address.lower():
+    true_version, exchange = domain_of(fields.token_id, neg_risk=neg_risk)
+    for version in sorted(VERSIONS, key=lambda each: each != true_version):
+        signer = signed_by(fields, signature=signature, version=version, exchange=exchange)
+        if signer is not None and signer.lower() == address.lower():
+            if version == true_version:
+                return
             raise Refusal(INVALID_VERSION)
     raise Refusal(INVALID_SIGNATURE)
 

@@ -13,7 +13,7 @@ from services.sandbox.wallets import address_of_key, deposit_wallet, key_from_se
 
 KEY = key_from_seed(seed=9, index=0)
 ADDRESS = address_of_key(KEY)
-TOKEN = 2**255 + 12345
+TOKEN = (1 << 256) // 3
 
 
 def fields(signature_type: int, **changes) -> SignedFields:
