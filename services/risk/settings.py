@@ -29,9 +29,10 @@ class RiskSettings(Settings):
     max_trades_day: int = Field(default=0, ge=0, le=1000, description="0: 200 in the sandbox and on paper, 10 live")
 
     def limits(self) -> Limits:
-        """The limits in force. Ages are measured on real clocks, so venue time that runs faster stretches them."""
+        """The limits in force. Where venue time runs faster, the way from scanner to risk takes more of it."""
         base = Limits()
-        stretch = self.clock_speed if self.venue == "sandbox" else 1
+        speed = self.clock_speed if self.venue == "sandbox" else 1
+        transit = int(TRANSIT * (speed - 1))
         real_money = self.venue == "polymarket" and self.execution == "live"
         return replace(
             base,
@@ -47,14 +48,15 @@ class RiskSettings(Settings):
             daily_loss_pct=self.daily_loss_pct / 100,
             drawdown_kill_pct=self.drawdown_kill_pct / 100,
             trades_per_day=self.max_trades_day or (10 if real_money else 200),
-            stale_book=int(base.stale_book * stretch),
-            stale_book_long=int(base.stale_book_long * stretch),
-            stale_spot=int(base.stale_spot * stretch),
-            stale_reference=int(base.stale_reference * max(stretch / 4, 1)),
-            clock_skew=int(base.clock_skew * stretch),
-            approval_ttl=int(base.approval_ttl * max(stretch / 4, 1)),
+            stale_book=base.stale_book + transit,
+            stale_book_long=base.stale_book_long + transit,
+            stale_spot=base.stale_spot + transit,
+            stale_reference=base.stale_reference + transit,
+            clock_skew=base.clock_skew + transit,
+            approval_ttl=base.approval_ttl + transit,
         )
 
 
+TRANSIT = 0.05 * NANOS  # Real: what the way may take on a busy machine
 POLL_STATE_EVERY = 1.0  # Seconds, real
 STATE_OLD_AFTER = 5 * NANOS  # Real: a state of trading not read for so long is not known

@@ -76,8 +76,8 @@ async def test_a_manual_clock_moves_when_told() -> None:
     assert clock.now() == clock.real() == 5 + 2 * NANOS
 
 
-def test_limits_stretch_with_the_speed_of_the_sandbox_and_shrink_for_real_money() -> None:
-    fast = RiskSettings(clock_speed=10).limits()
-    assert fast.stale_book == 10 * RiskSettings().limits().stale_book
+def test_limits_allow_for_the_sandboxs_speed_and_shrink_for_real_money() -> None:
+    fast, normal = RiskSettings(clock_speed=10).limits(), RiskSettings().limits()
+    assert fast.stale_book - normal.stale_book == 9 * 50_000_000
     assert RiskSettings(venue="polymarket", execution="live").limits().trades_per_day == 10
     assert RiskSettings().limits().trades_per_day == 200
