@@ -25,7 +25,9 @@ from services.executor.shop import Shop
 log = logs.get(__name__)
 
 EVERY: Final = 2.0  # Seconds, venue time
-LEAST_PAUSE: Final = 0.1  # Seconds, real: however fast venue time runs
+LEAST_PAUSE: Final = 0.25
+"""Seconds (real) between rounds, however often it is woken: a round parses every recent trade in the loop that also
+carries approvals to the wire."""
 LOOK_BACK: Final = 60 * NANOS
 """Trades are asked for from so long before the oldest open order (venue time): clocks differ."""
 
@@ -73,6 +75,7 @@ class Reconciler:
             try:
                 await self._round_if_leading()
                 backoff.recovered()
+                await asyncio.sleep(LEAST_PAUSE)
             except (VenueUnavailable, Unavailable) as error:
                 await backoff.wait(error)
 

@@ -217,7 +217,8 @@ def test_a_payout_follows_the_label_and_not_the_index() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"closed": False}, {"outcomePrices": '["0.01", "0.99"]'}, {"outcomePrices": '["1", "1"]'}, {"slug": "?"}]
+    "fields",
+    [{"closed": False}, {"outcomePrices": '["0.01", "0.99"]'}, {"outcomePrices": '["1", "1"]'}, {"outcomes": "?"}],
 )
 def test_what_is_no_final_result_is_none(fields: dict[str, object]) -> None:
     assert resolution(a_market(**fields)) is None
