@@ -94,7 +94,7 @@ def _settlement(connection: Connection, order: Mapping[str, Any]) -> Iterator[St
         result = "won" if row["won"] else "lost"
         detail = f"{row['outcome']} {result}: {row['shares']} shares pay {row['payout']}, pnl {row['pnl']} after fees"
         yield Step(name="market resolved", detail=detail, at=row["resolved_at"])
-        if row["redeemed_at"]:
+        if row["redeemed_at"] and row["payout"]:
             yield Step(name="redeemed", detail=f"{row['payout']} to cash", at=row["redeemed_at"])
 
 
