@@ -26,7 +26,8 @@ class StateRow:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 "WITH latched AS (UPDATE trading_state SET state = 'KILLED', who = %(who)s, why = %(why)s, "
-                "since = %(now)s, clears_at = 0 WHERE id = 1 AND state <> 'KILLED' AND since <= %(said_at)s RETURNING state) "
+                "since = %(now)s, clears_at = 0 "
+                "WHERE id = 1 AND state <> 'KILLED' AND since <= %(said_at)s RETURNING state) "
                 "INSERT INTO state_log (state, who, why, ts_event) "
                 "SELECT state, %(who)s, %(why)s, %(now)s FROM latched RETURNING id",
                 {"who": who, "why": why, "said_at": said_at, "now": now},
