@@ -26,6 +26,10 @@ BEAT_TTL_MS = 5000
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # Seconds between tries while a server is away
 
 
+class ServerLost(RuntimeError):
+    """A server that this process cannot work without went away: end with one line, and start-up is recovery."""
+
+
 class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain and return."""
@@ -43,6 +47,9 @@ def main(name: str, settings: Settings, build: Callable[[], Awaitable[Service]])
         _loop(_run(name, build))
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
+    except ServerLost as error:
+        log.error("server_lost", why=str(error), next="the process ends and is started again")
+        sys.exit(1)
     except Exception:
         log.exception("service_crashed")
         sys.exit(1)

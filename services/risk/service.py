@@ -34,7 +34,7 @@ from pmarb.domain.messages import (
     TradingState,
 )
 from pmarb.domain.values import NANOS, ZERO
-from pmarb.runtime import Backoff, Heartbeat, every
+from pmarb.runtime import Backoff, Heartbeat, ServerLost, every
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import judge
 from services.risk.limits import Limits, warnings_at
@@ -82,12 +82,15 @@ class RiskService:
             streams=(Stream.CONTROL, Stream.FILLS, Stream.ORDERS, Stream.OPPORTUNITIES),
             on_dead=_log_dead,
         )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._judge_all(consumer, stop))
-            tasks.create_task(every(POLL_STATE_EVERY, self._housekeeping, stop))
-            tasks.create_task(every(0.2, self._store_verdicts, stop))
-            tasks.create_task(every(10.0, self._summary, stop))
-        await self._store_verdicts()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._judge_all(consumer, stop))
+                tasks.create_task(every(POLL_STATE_EVERY, self._housekeeping, stop))
+                tasks.create_task(every(0.2, self._store_verdicts, stop))
+                tasks.create_task(every(10.0, self._summary, stop))
+            await self._store_verdicts()
+        except* psycopg.OperationalError as lost:  # With the connection went the lock: another one may judge now
+            raise ServerLost(f"postgres: {lost.exceptions[0]}") from None
         await consumer.close()
 
     async def _become_active(self, stop: asyncio.Event) -> bool:

@@ -16,6 +16,7 @@ import pytest
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.messages import Approval, Message, Rejection, Stream
 from pmarb.domain.values import NANOS
+from pmarb.embedded import Endpoints
 from tests.builders import a_leg, a_settlement, an_opportunity
 from tests.conftest import ROOT
 
@@ -205,4 +206,18 @@ async def test_a_wrong_setting_is_named_with_what_it_may_be(start: Callable[...,
     assert "SIZING_STRATEGY was 'martingale'" in text
     assert "'fixed' or 'quarter_kelly'" in text
     assert "BANKROLL_USD was 'lots'" in text
+    assert "Traceback" not in text
+
+
+async def test_a_database_that_goes_away_ends_it_with_one_line(
+    start: Callable[..., Risk], servers: Endpoints, database_url: str
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(servers.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+    assert risk.process.wait(timeout=15) == 1
+    text = risk.log.read_text()
+    assert "server_lost" in text
     assert "Traceback" not in text
