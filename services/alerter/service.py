@@ -59,10 +59,17 @@ class Alerter:
         self._hour = self._day = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        await self._become_active(stop)
-        if stop.is_set():
-            return
-        await self._resume()
+        try:
+            await self._become_active(stop)
+            if not stop.is_set():
+                await self._resume()
+                await self._work(stop)
+        finally:
+            await self._tools.lead.close()
+            await self._tools.record.close()
+            await self._tools.bus.close()
+
+    async def _work(self, stop: asyncio.Event) -> None:
         consumer = self._tools.bus.consumer(group="alerter", name=member_name(), streams=tuple(Stream), policy=POLICY)
         delivering = asyncio.create_task(self._courier.run())
         looking = asyncio.create_task(every(LOOK_EVERY, self._look_around, stop))
@@ -75,9 +82,6 @@ class Alerter:
             for task in (delivering, looking, reading):
                 task.cancel()
             await asyncio.gather(delivering, looking, reading, return_exceptions=True)
-            await self._tools.lead.close()
-            await self._tools.record.close()
-            await self._tools.bus.close()
 
     async def _become_active(self, stop: asyncio.Event) -> None:
         backoff, waiting = Backoff("postgres"), False

@@ -57,20 +57,22 @@ def demo(
     settle, stops the executor (which proves that no order is open), and compares the ledger with the venue.
     Exit code 0 only if they agree. Ctrl-C stops early and still audits.
     """
+    scenario, speed, seconds = checked_scenario(scenario), checked_speed(speed), checked_seconds(seconds)
     refuse_second_stack()
     folder = Path(tempfile.mkdtemp(prefix="pm-arb-demo-"))
     folder.chmod(0o711)  # The servers' own account must be able to walk in
     plan = Plan(
         command="demo",
         data_dir=folder / "data",
-        scenario=checked_scenario(scenario),
+        scratch=folder,
+        scenario=scenario,
         seed=seed,
-        speed=checked_speed(speed),
+        speed=speed,
         console_port=0,
         environment={"VENUE": "sandbox", "EXECUTION": "live", "LOG_FORMAT": "json"},
     )
     try:
-        report = asyncio.run(Demo(plan, checked_seconds(seconds), settle_within, quiet=json).run())
+        report = asyncio.run(Demo(plan, seconds, settle_within, quiet=json).run())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if json:

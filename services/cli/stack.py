@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import time
@@ -33,7 +34,7 @@ EXECUTOR_GRACE: Final = 30.0  # Seconds to cancel everything, verify it and writ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run. `environment` goes to every process, over our own."""
+    """What to run. `environment` goes to every process, over our own; `scratch` is a folder that goes with the run."""
 
     command: str
     data_dir: Path
@@ -42,6 +43,7 @@ class Plan:
     speed: float
     console_port: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    scratch: Path | None = None
 
     @property
     def with_sandbox(self) -> bool:
@@ -108,10 +110,13 @@ class Stack:
                 task.cancel()
 
     def kill(self) -> None:
+        """End everything now."""
         for child in self.children.values():
             child.kill()
         self._servers.stop()
         runfile.remove()
+        if self.plan.scratch is not None:
+            shutil.rmtree(self.plan.scratch, ignore_errors=True)
 
     async def _start_servers(self) -> Endpoints:
         try:

@@ -30,6 +30,7 @@ from tests.builders import NOW, a_settlement
 # Apprise loads every plug-in it has at first use, and some import what newer Pythons drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
+
 @dataclass(slots=True)
 class Receiver:
     """What arrived; answers 500 while `broken`."""
