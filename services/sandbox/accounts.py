@@ -47,7 +47,7 @@ class Holding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Activity:
-    """One line of the wallet's history: TRADE, REDEEM or DEPOSIT. Amounts in micro-units."""
+    """One line of the wallet's history: TRADE, SPLIT, MERGE, REDEEM or DEPOSIT. Amounts in micro-units."""
 
     kind: str
     at_ns: int
@@ -70,6 +70,8 @@ class Account:
     signature_type: int
     private_key: str = ""
     house: bool = False
+    banned: bool = False
+    closed_only: bool = False
     cash: int = 0
     deposits: int = 0
     fees_paid: int = 0

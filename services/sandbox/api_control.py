@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from services.sandbox import user_messages
 from services.sandbox.accounts import Account
+from services.sandbox.engine import Mode
 from services.sandbox.faults import Fault
 from services.sandbox.http import parse_json, reply_json
 from services.sandbox.keccak import address_bytes, checksum_address
@@ -39,6 +40,8 @@ class Control:
             ("GET", "/health", self.health),
             ("POST", "/accounts", self.make_account),
             ("GET", "/accounts/{address}", self.account),
+            ("POST", "/accounts/{address}", self.restrict),
+            ("POST", "/engine", self.switch_engine),
             ("POST", "/faults", self.arm),
             ("GET", "/faults", self.armed),
             ("DELETE", "/faults", self.disarm),
@@ -79,6 +82,26 @@ class Control:
             raise Refusal("account not found", status=404)
         return reply_json(self._truth(account))
 
+    async def restrict(self, request: Request, address: str) -> Response:
+        """`{"closed_only"?, "banned"?}`: what the venue does to an account of a blocked place."""
+        body = await json_object(request)
+        account = self.world.accounts.find(address)
+        if account is None:
+            raise Refusal("account not found", status=404)
+        account.closed_only = bool(body.get("closed_only", account.closed_only))
+        account.banned = bool(body.get("banned", account.banned))
+        return reply_json({"closed_only": account.closed_only, "banned": account.banned})
+
+    async def switch_engine(self, request: Request) -> Response:
+        """`{"mode", "seconds"}`: for so many venue seconds; after `restart` follow two minutes of post-only."""
+        body = await json_object(request)
+        try:
+            mode, seconds = Mode(str(body.get("mode"))), float(body.get("seconds", 10))
+        except ValueError as error:
+            raise Refusal(f"mode must be one of {', '.join(Mode)}") from error
+        self.world.engine.enter(mode, seconds=seconds)
+        return reply_json({"mode": str(self.world.engine.mode())})
+
     async def arm(self, request: Request) -> Response:
         """`{"kind", "count"?, "seconds"?}`."""
         body = await json_object(request)
@@ -86,6 +109,10 @@ class Control:
             fault = Fault(str(body.get("kind")))
         except ValueError as error:
             raise Refusal(f"kind must be one of {', '.join(Fault)}") from error
+        if fault is Fault.RESTART_425 and "seconds" in body:
+            # A restart of some length, with the post-only minutes that follow it; `count` alone refuses so many calls.
+            self.world.engine.enter(Mode.RESTART, seconds=float(body["seconds"]))
+            return reply_json({"armed": self.world.faults.armed()})
         self.world.faults.arm(fault, count=int(body.get("count", 1)), seconds=float(body.get("seconds", 5)))
         return reply_json({"armed": self.world.faults.armed()})
 

@@ -1,4 +1,4 @@
-"""What is not the CLOB: spot REST, the web site's two calls, the relayer and a token of a chain node."""
+"""What is not the CLOB: spot REST and the web site's two calls."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.sandbox.clock import MS_NS, SECOND_NS
-from services.sandbox.http import parse_json, reply_json
+from services.sandbox.http import reply_json
 from services.sandbox.prices import ASSETS, Oracle
 from services.sandbox.refusals import Refusal
 from services.sandbox.spot import KLINES_DEFAULT
-from services.sandbox.wallets import DEPOSIT_WALLET_BEACON
 from services.sandbox.world import World
 
-CHAIN_ID_HEX = "0x89"
 PRICE_VARIANTS = {"fiveminute": 300, "fifteen": 900}
 
 
@@ -35,8 +33,6 @@ class Outside:
             ("GET", "/spot/api/v3/ping", self.spot_ping),
             ("GET", "/web/api/geoblock", self.geoblock),
             ("GET", "/web/api/crypto/crypto-price", self.crypto_price),
-            ("GET", "/relayer/deployed", self.deployed),
-            ("POST", "/rpc", self.rpc),
         ):
             router.add_api_route(path, handler, methods=[method])
         return router
@@ -87,29 +83,6 @@ class Outside:
                 "cached": False,
             }
         )
-
-    async def deployed(self, address: str = "") -> Response:
-        """A wallet exists once its account does."""
-        account = self.world.accounts.find(address)
-        known = account is not None and account.wallet.lower() == address.lower()
-        return reply_json({"deployed": known})
-
-    async def rpc(self, request: Request) -> Response:
-        """Chain id, block number and the wallet factory's beacon; every other call is refused as unsupported."""
-        call = parse_json(await request.body())
-        if not isinstance(call, dict):
-            raise Refusal("invalid request")
-        answers = {
-            "eth_chainId": CHAIN_ID_HEX,
-            "net_version": "137",
-            "eth_blockNumber": hex(self.world.clock.now_s() // 2),
-            "eth_call": "0x" + DEPOSIT_WALLET_BEACON[2:].lower().rjust(64, "0"),
-        }
-        base = {"jsonrpc": "2.0", "id": call.get("id")}
-        answer = answers.get(str(call.get("method")))
-        if answer is None:
-            return reply_json({**base, "error": {"code": -32601, "message": "the sandbox has no chain"}})
-        return reply_json({**base, "result": answer})
 
 
 def _epoch(text: str) -> int:

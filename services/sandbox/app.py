@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from services.sandbox.api_account import AccountApi
+from services.sandbox.api_chain import NodeApi, RelayerApi
 from services.sandbox.api_clob import PublicClob
 from services.sandbox.api_control import Control
 from services.sandbox.api_data import Data
@@ -42,7 +44,7 @@ def build_app(world: World) -> FastAPI:
         await world.stop()
 
     app = FastAPI(title="Polymarket sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for part in (PublicClob, Trading, Gamma, Data, Outside, Control):
+    for part in (PublicClob, Trading, AccountApi, Gamma, Data, Outside, RelayerApi, NodeApi, Control):
         app.include_router(part(world).router())
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_malformed)

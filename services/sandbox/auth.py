@@ -42,18 +42,23 @@ class Keys:
         self._accounts = accounts
         self._by_key: dict[str, ApiKey] = {}
         self._by_login: dict[tuple[str, int], ApiKey] = {}
+        self._builders: dict[str, ApiKey] = {}
+        self._read_only: dict[str, ApiKey] = {}
 
     def issue(self, address: str, nonce: int = 0) -> ApiKey:
-        material = hashlib.sha512(f"{self._seed}:api:{address.lower()}:{nonce}".encode()).digest()
-        key = ApiKey(
+        key = self._make(str(nonce), address)
+        self._by_key[key.key] = key
+        self._by_login[(address.lower(), nonce)] = key
+        return key
+
+    def _make(self, label: str, address: str) -> ApiKey:
+        material = hashlib.sha512(f"{self._seed}:api:{address.lower()}:{label}".encode()).digest()
+        return ApiKey(
             key=str(uuid.UUID(bytes=material[:16], version=4)),
             secret=base64.urlsafe_b64encode(material[16:48]).decode(),
             passphrase=hashlib.sha256(material).hexdigest(),
             address=address,
         )
-        self._by_key[key.key] = key
-        self._by_login[(address.lower(), nonce)] = key
-        return key
 
     def create(self, headers: Mapping[str, str]) -> ApiKey:
         """POST /auth/api-key: refused with 400 when the key exists, as the venue does; clients then derive."""
@@ -117,6 +122,44 @@ class Keys:
 
     def account_of(self, key: ApiKey) -> Account | None:
         return self._accounts.find(key.address)
+
+    # --- builder, relayer and read-only keys --------------------------------------------------------------------------
+
+    def issue_builder(self, address: str) -> ApiKey:
+        """A key that signs calls of the relayer."""
+        made = self._make(f"builder:{len(self._builders)}", address)
+        self._builders[made.key] = made
+        return made
+
+    def builders_of(self, address: str) -> list[ApiKey]:
+        return [key for key in self._builders.values() if key.address.lower() == address.lower()]
+
+    def revoke_builder(self, key: str) -> None:
+        self._builders.pop(key, None)
+
+    def issue_read_only(self, address: str) -> str:
+        made = self._make(f"readonly:{len(self._read_only)}", address)
+        self._read_only[made.key] = made
+        return made.key
+
+    def read_only_of(self, address: str) -> list[str]:
+        return [key.key for key in self._read_only.values() if key.address.lower() == address.lower()]
+
+    def delete_read_only(self, address: str, key: str) -> None:
+        if key in self.read_only_of(address):
+            del self._read_only[key]
+
+    def is_relayer_call(self, *, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Signed by a builder key, or carrying a relayer key and the address of a known account."""
+        builder = self._builders.get(headers.get("poly_builder_api_key", ""))
+        if builder is None:
+            owner = self._accounts.find(headers.get("relayer_api_key_address", ""))
+            return bool(headers.get("relayer_api_key")) and owner is not None
+        timestamp = headers.get("poly_builder_timestamp", "")
+        expected = hmac_signature(secret=builder.secret, text=f"{timestamp}{method}{path}".encode() + body)
+        sent = headers.get("poly_builder_signature", "").encode()
+        fits = headers.get("poly_builder_passphrase", "") == builder.passphrase
+        return fits and self._fresh(timestamp) and hmac.compare_digest(expected, sent)
 
     def _ensure_account(self, address: str) -> None:
         """A stranger gets an empty account with a deposit wallet: the venue gives keys to anybody."""

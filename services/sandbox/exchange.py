@@ -17,6 +17,7 @@ from typing import Protocol
 
 from services.sandbox import rules
 from services.sandbox.accounts import Account, Accounts
+from services.sandbox.balances import Balances
 from services.sandbox.book import BookOrder, Fill, Side
 from services.sandbox.clock import SECOND_NS, VenueClock
 from services.sandbox.fees import taker_fee
@@ -64,8 +65,10 @@ class Exchange:
         events: Events,
         run_tag: str,
         ghost: Callable[[], bool] = lambda: False,
+        balances: Balances | None = None,
     ) -> None:
         self.clock = clock
+        self.balances = balances or Balances()
         self.markets = markets
         self.accounts = accounts
         self.events = events
@@ -164,13 +167,13 @@ class Exchange:
         others = [other for other in account.open_orders.values() if other is not order]
         if order.side is Side.SELL:
             reserved = sum(other.reserved_shares for other in others if other.token_id == order.token_id)
-            balance, amount = account.shares(order.token_id), order.size
+            balance, amount = self.balances.of(account, order.token_id), order.size
         else:
             reserved = sum(other.reserved_cash for other in others)
             rest = 0 if not order.order_type.rests else order.maker_amount - dollars
             value = sum(fill.value for fill in fills)
             fee = taker_fee(shares=shares, value=value, schedule=order.market.fees)
-            balance, amount = account.cash, dollars + fee + max(0, rest)
+            balance, amount = self.balances.of(account), dollars + fee + max(0, rest)
             if fills and order.order_type.rests and dollars + max(0, rest) < rules.MIN_MARKETABLE_BUY:
                 raise Refusal(rules.small_buy_refusal(dollars), order_id=order.id)
         if amount > balance - reserved:
@@ -201,11 +204,11 @@ class Exchange:
     def _balance_refusal(self, order: Order, *, marketable: bool) -> str | None:
         account = order.account
         if order.side is Side.SELL:
-            balance, amount = account.shares(order.token_id), order.maker_amount
+            balance, amount = self.balances.of(account, order.token_id), order.maker_amount
             active = account.reserved_shares(order.token_id)
         else:
             fee = self._fee_estimate(order) if marketable else 0
-            balance, amount, active = account.cash, order.maker_amount + fee, account.reserved_cash()
+            balance, amount, active = self.balances.of(account), order.maker_amount + fee, account.reserved_cash()
         if amount <= balance - active:
             return None
         return rules.balance_refusal(balance=balance, active=active, amount=amount)
@@ -312,6 +315,17 @@ class Exchange:
             else:
                 done.append(order.id)
         return done, refused
+
+    def cancel_uncovered(self, account: Account) -> None:
+        """After money left an account by another way than a trade: cancel the newest orders it no longer covers."""
+        for order in reversed(list(account.open_orders.values())):
+            short = (
+                account.reserved_shares(order.token_id) > account.shares(order.token_id)
+                if order.side is Side.SELL
+                else account.reserved_cash() > account.cash
+            )
+            if short:
+                self.cancel(account, order.id, reason="NOT_ENOUGH_BALANCE")
 
     def expire(self) -> None:
         """End GTD orders one minute before their stated second."""

@@ -13,7 +13,7 @@ from typing import Any
 from services.sandbox.accounts import Account
 from services.sandbox.auth import ApiKey
 from services.sandbox.book import Side
-from services.sandbox.clock import VenueClock
+from services.sandbox.clock import MS_NS, VenueClock
 from services.sandbox.eip712 import (
     VERSIONS,
     SignedFields,
@@ -69,13 +69,14 @@ class Gateway:
             raise
 
     async def _run(self, order: Order, fields: SignedFields, signature: bytes, key: ApiKey) -> Placed:
-        await self._clock.sleep(lognormal(self._rng, self.scenario.order_path_ms) / 1000)
+        path_ms = lognormal(self._rng, self.scenario.order_path_ms)
+        await self._clock.reach(self._clock.now_ns() + int(path_ms * MS_NS))
         order.created_ns = self._clock.now_ns()
         verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
         self._exchange.validate(order)
         if self._exchange.is_marketable(order) and self.scenario.hold_ms > 0:
             self._exchange.hold(order)
-            await self._clock.sleep(self.scenario.hold_ms / 1000)
+            await self._clock.reach(order.created_ns + int(self.scenario.hold_ms * MS_NS))
         placed = self._exchange.finish(order)
         log_event("order_placed", order_id=order.id, status=placed.status, market=order.market.slug)
         return placed
@@ -101,6 +102,8 @@ class Gateway:
         if market is None:
             raise Refusal(MARKET_NOT_FOUND, status=404)
         side = Side.SELL if fields.side else Side.BUY
+        if account.closed_only and side is Side.BUY:
+            raise Refusal(f"'{account.wallet}' address in closed only mode")
         order = Order(
             id=order_id(fields, neg_risk=market.neg_risk),
             account=account,
@@ -130,6 +133,8 @@ class Gateway:
 
 def require_party(fields: SignedFields, *, account: Account, key: ApiKey) -> None:
     """Maker and signer must be those of the API key (venue.md 2.3)."""
+    if account.banned:
+        raise Refusal(f"'{account.wallet}' address banned")
     expected = account.wallet if fields.signature_type == DEPOSIT_WALLET else key.address
     if fields.signer.lower() != expected.lower():
         raise Refusal(NOT_SIGNER)

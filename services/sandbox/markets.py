@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from services.sandbox.book import Book
 from services.sandbox.clock import SECOND_NS
+from services.sandbox.eip712 import POSITION_MASK
 from services.sandbox.fees import FeeSchedule
 from services.sandbox.keccak import keccak256
 from services.sandbox.money import MICRO
@@ -73,6 +74,8 @@ class Market:
     neg_risk: bool = False
     fees: FeeSchedule = field(default_factory=FeeSchedule)
     winner: int | None = None
+    # Resolved 50-50: nobody wins, every share pays half.
+    even: bool = False
     price_to_beat: float | None = None
     final_price: float | None = None
     closed_ns: int = 0
@@ -113,10 +116,21 @@ class Market:
             return bid, ask
         return (None if ask is None else MICRO - ask), (None if bid is None else MICRO - bid)
 
+    @property
+    def is_position(self) -> bool:
+        """Of the newer protocol, whose ids leave bits 40 to 103 empty (venue.md 2.4)."""
+        return not int(self.tokens[0]) & POSITION_MASK
+
+    def payout(self, outcome: int) -> int:
+        """Micro-dollars a share is worth once the market is closed."""
+        if self.even:
+            return MICRO // 2
+        return MICRO if self.winner == outcome else 0
+
     def outcome_price(self, outcome: int) -> int:
         """Display price: settlement value, else the middle of the book, else one half."""
-        if self.winner is not None:
-            return MICRO if self.winner == outcome else 0
+        if self.closed:
+            return self.payout(outcome)
         bid, ask = self.best(outcome)
         return ((bid if bid is not None else 0) + (ask if ask is not None else MICRO)) // 2
 

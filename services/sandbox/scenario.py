@@ -43,6 +43,8 @@ class Scenario:
     # Order path in milliseconds of venue time: median 230, 95th percentile 380.
     order_path_ms: Lognormal = Lognormal(median=230.0, sigma=0.305)
     hold_ms: float = 150.0
+    # Balances as the order checks see them: refreshed by /balance-allowance/update alone.
+    stale_balances: bool = False
     # Feeds: delay between the event and its delivery, in milliseconds.
     spot_feed_ms: float = 106.0
     rtds_spot_ms: float = 260.0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from random import Random
 
-from services.sandbox.accounts import Activity
+from services.sandbox import positions
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import Exchange
 from services.sandbox.house import House
-from services.sandbox.keccak import keccak256
 from services.sandbox.markets import OUTCOMES, Market, MarketState
 from services.sandbox.prices import Oracle
 from services.sandbox.scenario import Scenario
@@ -91,28 +90,10 @@ class Settlement:
         self._exchange.publish(market)
 
     def redeem(self, market: Market, now_ns: int) -> None:
-        """The auto-redeemer: winning shares become cash, losing shares vanish; one REDEEM row per outcome held."""
+        """The auto-redeemer: shares become what they are worth; one REDEEM row per outcome held."""
         for account in self._exchange.accounts.everyone:
-            for outcome, token in enumerate(market.tokens):
-                shares = account.shares(token)
-                if shares == 0:
-                    continue
-                paid = shares if outcome == market.winner else 0
-                account.holding(token).take(shares=shares, proceeds=paid, now_ns=now_ns)
-                account.cash += paid
-                account.redeemed += paid
-                market.collateral -= paid
-                line = Activity(
-                    kind="REDEEM",
-                    at_ns=now_ns,
-                    condition_id=market.condition_id,
-                    token_id=token,
-                    shares=shares,
-                    dollars=paid,
-                    transaction="0x" + keccak256(f"{account.wallet}:{token}".encode()).hex(),
-                )
-                if not account.house:
-                    account.activity.append(line)
+            for outcome in (0, 1):
+                positions.redeem(account, market, outcome, now_ns=now_ns)
 
     def _advance(self, market: Market, now_ns: int) -> None:
         if market.accepting and now_ns >= market.end_ns + int(self.scenario.post_close_s * SECOND_NS):

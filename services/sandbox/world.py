@@ -7,8 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from services.sandbox.accounts import Account, Accounts
+from services.sandbox.agenda import BACKLOG_MAX_S, Agenda
 from services.sandbox.auth import Keys
+from services.sandbox.balances import Balances
+from services.sandbox.chain import Chain
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
+from services.sandbox.engine import Engine
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import HOUSE_CASH, Exchange
 from services.sandbox.faults import Fault, Faults
@@ -19,6 +23,7 @@ from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
 from services.sandbox.money import MICRO
 from services.sandbox.prices import ASSETS, IndexPath, Oracle
+from services.sandbox.relayer import Relayer
 from services.sandbox.rtds import Rtds
 from services.sandbox.scenario import Lognormal, Scenario
 from services.sandbox.settlement import Settlement
@@ -27,7 +32,6 @@ from services.sandbox.wallets import address_of_key, derived_address, key_from_s
 
 SEEDED_SIGNATURE_TYPES = (3, 0)
 SPOT_STEP_NS = 100 * MS_NS
-# At high speeds steps are spread over at least this much real time, so that the loop never spins.
 MIN_REAL_STEP_S = 0.01
 
 
@@ -49,12 +53,16 @@ class World:
         self.settings = settings
         self.scenario = settings.scenario
         self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed)
+        self.agenda = Agenda(self.clock)
         self.markets = Markets(seed=settings.seed)
         self.accounts = Accounts()
         self.faults = Faults(self.clock)
         self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
         self.limiter = RateLimiter(self.clock)
         self.heartbeats = Heartbeats(self.clock)
+        self.engine = Engine(self.clock)
+        self.balances = Balances()
+        self.balances.stale = self.scenario.stale_balances
         self.paths = {
             code: IndexPath(asset=asset, seed=settings.seed, anchor_ns=settings.anchor_ns, scenario=self.scenario)
             for code, asset in ASSETS.items()
@@ -71,6 +79,14 @@ class World:
             # Trade ids must differ between runs: clients keep them for longer than a run lasts.
             run_tag=f"{settings.seed}:{settings.anchor_ns}",
             ghost=lambda: self.faults.take(Fault.GHOST_FILL),
+            balances=self.balances,
+        )
+        self.chain = Chain(self.exchange)
+        self.relayer = Relayer(
+            clock=self.clock,
+            accounts=self.accounts,
+            chain=self.chain,
+            run_tag=f"{settings.seed}:{settings.anchor_ns}",
         )
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.house = self._make_house()
@@ -125,21 +141,30 @@ class World:
         self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
         for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.spot):
             part.scenario = self.scenario
+        self.balances.stale = self.scenario.stale_balances
         return self.scenario
 
     def start(self) -> None:
+        """Begin at the anchor, so that a slow start changes nothing; an old anchor is caught up with in part."""
         now_ns = self.clock.now_ns()
-        self.settlement.step(now_ns)
-        self.house.step(now_ns)
+        first_ns = min(now_ns, max(self.settings.anchor_ns, now_ns - BACKLOG_MAX_S * SECOND_NS))
+        self.clock.stand_at(first_ns)
+        self.settlement.step(first_ns)
+        self.house.step(first_ns)
+        self.clock.go_on()
+        self.clock.reach = self.agenda.reach
         loops: tuple[tuple[int, Callable[[int], None]], ...] = (
             (STEP_NS, self._step_trading),
             (SECOND_NS, self._step_second),
             (SPOT_STEP_NS, self.spot.step),
             (HEARTBEAT_CHECK_S * SECOND_NS, self._step_heartbeats),
         )
-        self._tasks = [asyncio.create_task(self._every(step_ns, work)) for step_ns, work in loops]
-        for task in self._tasks:
-            task.add_done_callback(self._on_loop_end)
+        for step_ns, work in loops:
+            # At high speeds steps are spread over real time, so that the loop never spins.
+            slowest_ns = int(MIN_REAL_STEP_S * self.clock.speed * SECOND_NS)
+            self.agenda.every(max(step_ns, slowest_ns), work, first_ns=first_ns + 1)
+        self._tasks = [asyncio.create_task(self.agenda.run())]
+        self._tasks[0].add_done_callback(self._on_loop_end)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -156,18 +181,10 @@ class World:
         log_event("loop_failed", level="error", error=repr(self.failure))
         self.on_failure()
 
-    async def _every(self, step_ns: int, work: Callable[[int], None]) -> None:
-        """Call `work` on a grid of venue time. Steps that were missed are skipped, never caught up."""
-        step_ns = max(step_ns, int(MIN_REAL_STEP_S * self.clock.speed * SECOND_NS))
-        while True:
-            now_ns = self.clock.now_ns()
-            due_ns = (now_ns // step_ns + 1) * step_ns
-            await self.clock.sleep_until(due_ns)
-            work(self.clock.now_ns())
-
     def _step_trading(self, now_ns: int) -> None:
         self.house.step(now_ns)
         self.settlement.step_trades(now_ns)
+        self.relayer.step(now_ns)
 
     def _step_second(self, now_ns: int) -> None:
         self.settlement.step(now_ns)

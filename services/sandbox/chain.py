@@ -1,0 +1,132 @@
+"""The few contracts that clients call: adapters and router for pairs, allowances, balances (venue.md 2.5 and 7).
+
+Approvals always stand: `approve` and `setApprovalForAll` succeed and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.sandbox import positions
+from services.sandbox.abi import Arguments, MalformedCall, selector, words
+from services.sandbox.accounts import Account
+from services.sandbox.exchange import Exchange
+from services.sandbox.markets import Market
+from services.sandbox.positions import ChainError
+from services.sandbox.wallets import DEPOSIT_WALLET_BEACON
+
+COLLATERAL = "0xc011a7e12a19f7b1f670d46f03b03f3342e82dfb"
+ADAPTER = "0xada100db00ca00073811820692005400218fce1f"
+NEG_RISK_ADAPTER = "0xada2005600dec949baf300f4c6120000bdb6eaab"
+ROUTER = "0x12121212006e4cd160d18e3f00711da5c3372600"
+UNLIMITED = 2**256 - 1
+
+SPLIT = selector("splitPosition(address,bytes32,bytes32,uint256[],uint256)")
+MERGE = selector("mergePositions(address,bytes32,bytes32,uint256[],uint256)")
+REDEEM = selector("redeemPositions(address,bytes32,bytes32,uint256[])")
+ROUTER_SPLIT = selector("split(bytes31,uint256)")
+ROUTER_MERGE = selector("merge(bytes31,uint256)")
+ROUTER_REDEEM = selector("redeem(bytes31,uint256,uint256)")
+APPROVALS = (selector("approve(address,uint256)"), selector("setApprovalForAll(address,bool)"))
+ALLOWANCE = selector("allowance(address,address)")
+APPROVED_FOR_ALL = selector("isApprovedForAll(address,address)")
+BALANCE_OF = selector("balanceOf(address)")
+SHARES_OF = selector("balanceOf(address,uint256)")
+SHARES_OF_BATCH = selector("balanceOfBatch(address[],uint256[])")
+BEACON = selector("beacon()")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """One contract call; `data` includes the selector."""
+
+    target: str
+    value: int
+    data: bytes
+
+
+class Chain:
+    """Executes calls for a wallet and answers views. Raises ChainError where a contract would revert."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._actions: dict[bytes, Callable[[Account, Arguments, str, str], None]] = {
+            SPLIT: self._split,
+            MERGE: self._merge,
+            REDEEM: self._redeem,
+            ROUTER_SPLIT: self._split,
+            ROUTER_MERGE: self._merge,
+            ROUTER_REDEEM: self._redeem_position,
+        }
+
+    def execute(self, account: Account, calls: Sequence[Call], *, transaction: str) -> None:
+        """All calls in order. A failing one leaves those before it done, unlike a chain; clients send one kind."""
+        for call in calls:
+            action = self._actions.get(call.data[:4])
+            if call.data[:4] in APPROVALS:
+                continue
+            if action is None:
+                raise ChainError("execution reverted")
+            try:
+                action(account, Arguments(call.data[4:]), call.target.lower(), transaction)
+            except MalformedCall as error:
+                raise ChainError(str(error)) from error
+        self._exchange.cancel_uncovered(account)
+
+    def view(self, *, target: str, data: bytes) -> str:
+        """Return data of an eth_call."""
+        name, arguments = data[:4], Arguments(data[4:])
+        if name in (ALLOWANCE, APPROVED_FOR_ALL):
+            return words(UNLIMITED if name == ALLOWANCE else 1)
+        if name == BALANCE_OF:
+            account = self._exchange.accounts.find(arguments.address(0))
+            known = account is not None and target.lower() == COLLATERAL
+            return words(account.cash if account is not None and known else 0)
+        if name == SHARES_OF:
+            return words(self._shares(arguments.address(0), arguments.number(1)))
+        if name == SHARES_OF_BATCH:
+            owners, tokens = arguments.numbers(0), arguments.numbers(1)
+            held = [self._shares(f"0x{owner:040x}", token) for owner, token in zip(owners, tokens, strict=False)]
+            return words(32, len(held), *held)
+        # The deposit wallet factory is asked for the beacon of its proxies.
+        return words(int(DEPOSIT_WALLET_BEACON, 16))
+
+    def _shares(self, wallet: str, token: int) -> int:
+        account = self._exchange.accounts.find(wallet)
+        return account.shares(str(token)) if account is not None else 0
+
+    def _split(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
+        market, amount = self._market_and_amount(arguments, target)
+        positions.split(account, market, amount, now_ns=self._exchange.clock.now_ns(), transaction=transaction)
+
+    def _merge(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
+        market, amount = self._market_and_amount(arguments, target)
+        positions.merge(account, market, amount, now_ns=self._exchange.clock.now_ns(), transaction=transaction)
+
+    def _redeem(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
+        market, now_ns = self._market(arguments.word(2).hex(), target), self._exchange.clock.now_ns()
+        for outcome in (0, 1):
+            positions.redeem(account, market, outcome, now_ns=now_ns, transaction=transaction)
+
+    def _redeem_position(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
+        market, outcome = self._market(arguments.word(0)[:31].hex(), target), arguments.number(1)
+        if outcome > 1:
+            raise ChainError("invalid outcome")
+        now_ns, shares = self._exchange.clock.now_ns(), arguments.number(2)
+        positions.redeem(account, market, outcome, now_ns=now_ns, transaction=transaction, shares=shares)
+
+    def _market_and_amount(self, arguments: Arguments, target: str) -> tuple[Market, int]:
+        if target == ROUTER:
+            return self._market(arguments.word(0)[:31].hex(), target), arguments.number(1)
+        return self._market(arguments.word(2).hex(), target), arguments.number(4)
+
+    def _market(self, condition: str, target: str) -> Market:
+        """Market of a condition; each kind has its own contract, and the wrong one reverts."""
+        market = self._exchange.markets.by_condition.get("0x" + condition)
+        if market is None:
+            raise ChainError("condition not prepared")
+        expected = ROUTER if market.is_position else NEG_RISK_ADAPTER if market.neg_risk else ADAPTER
+        if target != expected:
+            raise ChainError("execution reverted: wrong adapter for this condition")
+        return market
