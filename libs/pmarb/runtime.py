@@ -7,6 +7,7 @@ may catch everything.
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -62,6 +63,8 @@ async def _run(name: str, build: Callable[[], Awaitable[Service]]) -> None:
         loop.add_signal_handler(number, _on_signal, stop, number)
     log.info("service_started", member=member_name(), pid=os.getpid())
     service = await _until_stopped(build(), stop)
+    gc.collect()
+    gc.freeze()  # What start-up made lives as long as the process: no collection need look at it again
     if service is not None:
         await service.run(stop)
     log.info("service_stopped", service=name)

@@ -56,6 +56,10 @@ class LiveBooks:
         self._prepare = prepare
         self._markets: dict[str, MarketInfo] = {}
 
+    def followed(self) -> MarketInfo | None:
+        """Any market whose books are followed."""
+        return next(iter(self._markets.values()), None)
+
     async def book(self, token: str) -> Book | None:
         found = self._feed.book(token)
         if found is not None and self._clock.now() - found.ts_init <= FRESH:

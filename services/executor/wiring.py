@@ -31,6 +31,7 @@ from services.executor.books import LiveBooks
 from services.executor.hotpath import HotPath
 from services.executor.papermemory import LedgerMemory
 from services.executor.reconcile import Reconciler
+from services.executor.rehearsal import Rehearsal
 from services.executor.service import Executor, Follower
 from services.executor.settings import ExecutorSettings
 from services.executor.shop import Shop, persistently
@@ -71,11 +72,13 @@ async def build(settings: ExecutorSettings) -> Executor:
     """Everything connected; each server that is away is waited for with a line in the log."""
     http = httpx.AsyncClient(timeout=5.0)
     pool = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=CONNECTIONS))
+    hot = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=1))
+    orders = Orders(pool, hot=hot)
     bus = RedisBus(settings.redis_url)
     await persistently("redis", BusUnavailable, bus.ping)
     place = await persistently("venue", VenueUnavailable, lambda: _place(settings, http))
     if settings.execution == "paper":
-        return await _paper(settings, place, bus, pool, http)
+        return await _paper(settings, place, bus, pool, orders, http)
     wallet = _wallet(settings, place)
     try:
         venue = await persistently(
@@ -88,22 +91,32 @@ async def build(settings: ExecutorSettings) -> Executor:
         raise WrongSettings(2) from None
     log.info("trading_as", wallet=venue.wallet, venue=settings.venue, execution=settings.execution)
     books = _books(settings, place, http, venue.prepare)
-    return _executor(settings, place, bus, pool, venue, books, lambda wake: (books, Listening(venue.user_stream(wake))))
+    rehearsal = Rehearsal(venue, orders, books, place.clock)
+    return _executor(
+        settings,
+        place,
+        bus,
+        pool,
+        orders,
+        venue,
+        books,
+        lambda wake: (books, rehearsal, Listening(venue.user_stream(wake))),
+    )
 
 
 async def _paper(
-    settings: ExecutorSettings, place: Place, bus: RedisBus, pool: Pool, http: httpx.AsyncClient
+    settings: ExecutorSettings, place: Place, bus: RedisBus, pool: Pool, orders: Orders, http: httpx.AsyncClient
 ) -> Executor:
     books = _books(settings, place, http, _nothing)
     venue = PaperVenue(
         look=books.book,
-        memory=LedgerMemory(Orders(pool), LedgerBook(pool)),
+        memory=LedgerMemory(orders, LedgerBook(pool)),
         ended=PublicRecords(gamma_url=place.urls.gamma, data_url=place.urls.data),
         clock=place.clock,
         capital=settings.bankroll_usd,
     )
     log.info("trading_on_paper", venue=settings.venue, capital=str(settings.bankroll_usd))
-    return _executor(settings, place, bus, pool, venue, books, lambda _wake: (books,))
+    return _executor(settings, place, bus, pool, orders, venue, books, lambda _wake: (books,))
 
 
 def _executor(
@@ -111,6 +124,7 @@ def _executor(
     place: Place,
     bus: RedisBus,
     pool: Pool,
+    orders: Orders,
     venue: TradingVenue,
     books: LiveBooks,
     followers: Callable[[Callable[[], None]], tuple[Follower, ...]],
@@ -119,7 +133,7 @@ def _executor(
         bus=bus,
         clock=place.clock,
         venue=venue,
-        orders=Orders(pool),
+        orders=orders,
         ledger=LedgerBook(pool),
         state=StateRow(pool),
         receipts=Receipts(pool),

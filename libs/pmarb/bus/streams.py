@@ -24,6 +24,10 @@ class RedisBus:
         self._consumers: list[StreamConsumer] = []
 
     async def publish(self, *messages: Message) -> None:
+        if len(messages) == 1:  # A transaction of one costs two commands more
+            async with translated():
+                await self._redis.xadd(codec.stream_of(messages[0]), codec.encode(messages[0]))
+            return
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             for message in messages:
                 pipe.xadd(codec.stream_of(message), codec.encode(message))

@@ -91,13 +91,21 @@ _ORDER: Final[LiteralString] = """
 class Orders:
     """The orders and trades tables."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, hot: Pool | None = None) -> None:
+        """`hot` is a pool of its own for `insert`, so that its connections stay warm."""
         self._pool = pool
+        self._hot = hot or pool
+
+    async def rehearse(self, order: Order, context: Context) -> None:
+        """Do all that `insert` does and take it back: the next real one finds plans, pages and caches ready."""
+        async with self._hot.connection() as connection, connection.transaction(force_rollback=True):
+            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            await connection.execute(_GATE, _parameters(order, context))
 
     async def insert(self, order: Order, context: Context) -> Gate:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
         leg) is there already or trading is stopped. A change of the trading state waits for it and it for that."""
-        async with self._pool.connection() as connection:
+        async with self._hot.connection() as connection:
             cursor = await connection.execute(_GATE, _parameters(order, context))
             row = await cursor.fetchone()
         assert row is not None
