@@ -70,7 +70,7 @@ class Gateway:
 
     async def _run(self, order: Order, fields: SignedFields, signature: bytes, key: ApiKey) -> Placed:
         path_ms = lognormal(self._rng, self.scenario.order_path_ms)
-        await self._clock.reach(self._clock.now_ns() + int(path_ms * MS_NS))
+        await self._clock.reach(order.created_ns + int(path_ms * MS_NS))
         order.created_ns = self._clock.now_ns()
         verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
         self._exchange.validate(order)
