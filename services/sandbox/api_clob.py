@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from services.sandbox import messages
 from services.sandbox.clock import MS_NS
 from services.sandbox.http import parse_json, reply_json
-from services.sandbox.markets import MIN_ORDER_SHARES, OUTCOMES, Market
+from services.sandbox.markets import MIN_ORDER_SHARES, Market
 from services.sandbox.money import MICRO, number, text
 from services.sandbox.refusals import INVALID_PAYLOAD, MARKET_NOT_FOUND, NO_ORDERBOOK, Refusal
 from services.sandbox.world import World
@@ -116,8 +116,7 @@ class PublicClob:
 
     async def fee_rate(self, token_id: str = "") -> Response:
         """The trap of venue.md 4.3: the on-chain cap of every paying market, not its fee."""
-        self._market(token_id)
-        return reply_json({"base_fee": BASE_FEE_BPS})
+        return reply_json({"base_fee": base_fee(self._market(token_id))})
 
     async def market_by_token(self, token_id: str) -> Response:
         market = self.world.markets.by_token.get(token_id)
@@ -173,20 +172,24 @@ async def batch(request: Request) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
+def base_fee(market: Market) -> int:
+    return BASE_FEE_BPS if market.fees.rate else 0
+
+
 def clob_market(market: Market) -> dict[str, Any]:
     """Short-keyed metadata: labelled tokens, tick, minimum, fee schedule, taker delay (venue.md 3.8, 4.3)."""
     return {
         "c": market.condition_id,
-        "t": [{"t": token, "o": label} for token, label in zip(market.tokens, OUTCOMES, strict=True)],
+        "t": [{"t": token, "o": label} for token, label in zip(market.tokens, market.labels, strict=True)],
         "mts": number(market.tick),
         "mos": MIN_ORDER_SHARES // MICRO,
         "nr": market.neg_risk,
-        "mbf": BASE_FEE_BPS,
-        "tbf": BASE_FEE_BPS,
+        "mbf": base_fee(market),
+        "tbf": base_fee(market),
         "fd": {"r": float(market.fees.rate), "e": market.fees.exponent, "to": True},
-        "itode": True,
-        "sd": 0,
+        "itode": market.terms.held,
+        "sd": market.terms.seconds_delay,
         "oas": 0,
         "ao": market.accepting,
-        "cbos": False,
+        "cbos": market.terms.game,
     }

@@ -19,7 +19,6 @@ from services.sandbox.engine import Mode
 from services.sandbox.faults import Fault
 from services.sandbox.http import parse_json, reply_json
 from services.sandbox.keccak import address_bytes, checksum_address
-from services.sandbox.markets import OUTCOMES
 from services.sandbox.money import text
 from services.sandbox.refusals import Refusal
 from services.sandbox.scenario import SCENARIOS
@@ -141,17 +140,21 @@ class Control:
         return reply_json(asdict(scenario))
 
     async def resolve(self, request: Request, slug: str) -> Response:
-        """Close an ended market at once instead of after its settlement delay."""
-        require_private(request)
+        """Close an ended market now; `{"outcome": 0, 1 or "even"}` decides it, and then also before its end."""
+        body = await json_object(request)
+        wanted = body.get("outcome")
+        if wanted not in (None, 0, 1, "even"):
+            raise Refusal("outcome must be 0, 1 or even")
         market = self.world.markets.by_slug.get(slug)
         if market is None:
             raise Refusal("market not found", status=404)
         now_ns = self.world.clock.now_ns()
-        if now_ns < market.end_ns:
+        if now_ns < market.end_ns and wanted is None:
             raise Refusal("market has not ended")
         if not market.closed:
-            self.world.settlement.resolve(market, now_ns)
-        return reply_json({"slug": slug, "winner": OUTCOMES[market.winner or 0]})
+            self.world.settlement.resolve(market, now_ns, decided=None if wanted is None else (wanted,))
+        winner = None if market.winner is None else market.labels[market.winner]
+        return reply_json({"slug": slug, "winner": winner})
 
     def _truth(self, account: Account) -> dict[str, Any]:
         """Everything the venue knows about an account; amounts as decimal text."""
@@ -164,7 +167,7 @@ class Control:
                         "token_id": token,
                         "condition_id": market.condition_id,
                         "slug": market.slug,
-                        "outcome": OUTCOMES[market.outcome_of(token)],
+                        "outcome": market.labels[market.outcome_of(token)],
                         "shares": text(held.shares),
                         "cost": text(held.cost),
                         "fees": text(held.fees),

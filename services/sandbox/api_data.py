@@ -13,7 +13,7 @@ from services.sandbox.accounts import Account, Activity, Holding
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.gamma import event_number, iso
 from services.sandbox.http import query_int, query_list, reply_json
-from services.sandbox.markets import OUTCOMES, Market, question
+from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, number
 from services.sandbox.refusals import Refusal
 from services.sandbox.world import World
@@ -170,14 +170,14 @@ def position_v1(account: Account, market: Market, outcome: int, held: Holding) -
         "curPrice": number(price),
         "redeemable": market.closed,
         "mergeable": all(account.shares(token) for token in market.tokens),
-        "title": question(market.family, market.start),
+        "title": market.terms.question,
         "slug": market.slug,
         "icon": "",
         "eventId": str(event_number(market)),
-        "eventSlug": market.slug,
-        "outcome": OUTCOMES[outcome],
+        "eventSlug": market.terms.event_slug,
+        "outcome": market.labels[outcome],
         "outcomeIndex": outcome,
-        "oppositeOutcome": OUTCOMES[1 - outcome],
+        "oppositeOutcome": market.labels[1 - outcome],
         "oppositeAsset": market.tokens[1 - outcome],
         "endDate": iso(market.end)[:10],
         "negativeRisk": market.neg_risk,
@@ -211,13 +211,13 @@ def position_v2(account: Account, market: Market, outcome: int, held: Holding) -
         "negative_risk": market.neg_risk,
         "archived": False,
         "verified": False,
-        "title": question(market.family, market.start),
+        "title": market.terms.question,
         "slug": market.slug,
-        "event_slug": market.slug,
+        "event_slug": market.terms.event_slug,
         "event_id": event_number(market),
-        "outcome": OUTCOMES[outcome],
+        "outcome": market.labels[outcome],
         "outcome_index": outcome,
-        "opposite_outcome": OUTCOMES[1 - outcome],
+        "opposite_outcome": market.labels[1 - outcome],
         "opposite_token_id": market.tokens[1 - outcome],
         "end_date": iso(market.end)[:10],
         "last_event_at": held.last_ns // SECOND_NS,
@@ -230,7 +230,7 @@ def _common(line: Activity, market: Market | None) -> tuple[str, int, str]:
     if market is None or line.token_id not in market.tokens:
         return "", 999, market.slug if market else ""
     outcome = market.outcome_of(line.token_id)
-    return OUTCOMES[outcome], outcome, market.slug
+    return market.labels[outcome], outcome, market.slug
 
 
 def trade_v1(account: Account, line: Activity, market: Market | None) -> Row:
@@ -243,10 +243,10 @@ def trade_v1(account: Account, line: Activity, market: Market | None) -> Row:
         "size": number(line.shares),
         "price": float(line.price),
         "timestamp": line.at_ns // SECOND_NS,
-        "title": question(market.family, market.start) if market else "",
+        "title": market.terms.question if market else "",
         "slug": slug,
         "icon": "",
-        "eventSlug": slug,
+        "eventSlug": market.terms.event_slug if market else "",
         "outcome": outcome,
         "outcomeIndex": index,
         "name": "",
@@ -273,9 +273,9 @@ def trade_v2(account: Account, line: Activity, market: Market | None) -> Row:
         "price": float(line.price),
         "timestamp": line.at_ns // SECOND_NS,
         "transaction_hash": line.transaction,
-        "title": question(market.family, market.start) if market else "",
+        "title": market.terms.question if market else "",
         "slug": slug,
-        "event_slug": slug,
+        "event_slug": market.terms.event_slug if market else "",
         "outcome": outcome,
         "outcome_index": index,
     }

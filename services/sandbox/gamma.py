@@ -1,32 +1,31 @@
-"""Gamma objects of up/down windows, in the venue's shape (venue.md 5.1), JSON lists as text included."""
+"""Gamma objects of markets, events and series, in the venue's shape (venue.md 5.1), JSON lists as text included."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from services.sandbox.clock import SECOND_NS
-from services.sandbox.markets import MIN_ORDER_SHARES, OUTCOMES, Family, Market, question
+from services.sandbox.keccak import keccak256
+from services.sandbox.markets import MIN_ORDER_SHARES, Market
 from services.sandbox.money import MICRO, number, text
-from services.sandbox.wording import TWAP_S, description, resolution_source
+from services.sandbox.terms import TWAP_S, Series, Terms
 
 SERIES_IDS = {"btc-up-or-down-5m": 10684, "btc-up-or-down-15m": 10192}
 EVENT_OFFSET = 20_000_000
-# Fields that are the same on every up/down market; base fees of 1000 are the trap of venue.md 4.3.
+# Fields that are the same on every market; base fees of 1000 are the trap of venue.md 4.3.
 FIXED: dict[str, Any] = {
     "marketMakerAddress": "",
     "new": False,
     "featured": False,
     "archived": False,
     "restricted": True,
-    "groupItemThreshold": "0",
     "enableOrderBook": True,
     "hasReviewedDates": True,
     "comboStatus": "disabled",
-    "makerBaseFee": 1000,
-    "takerBaseFee": 1000,
     "ready": False,
     "funded": False,
     "cyom": False,
@@ -34,9 +33,7 @@ FIXED: dict[str, Any] = {
     "rewardsMinSize": 50,
     "rewardsMaxSpread": 4.5,
     "automaticallyActive": True,
-    "clearBookOnStart": False,
     "manualActivation": False,
-    "negRiskOther": False,
     "umaResolutionStatuses": "[]",
     "pendingDeployment": False,
     "deploying": False,
@@ -60,132 +57,189 @@ def iso_ns(venue_ns: int) -> str:
 
 
 def event_number(market: Market) -> int:
-    return market.number + EVENT_OFFSET
+    return market.event_number + EVENT_OFFSET
 
 
-def config_of(family: Family) -> dict[str, Any]:
+def config_of(terms: Terms) -> dict[str, Any]:
+    code = terms.asset.code if terms.asset else ""
     return {
-        "id": f"{family.asset.code}-{family.label}-twap-{TWAP_S}",
-        "asset": family.asset.code,
-        "duration": family.label,
+        "id": f"{code}-{terms.family}-twap-{TWAP_S}",
+        "asset": code,
+        "duration": terms.family,
         "twapEnabled": True,
         "twapLookbackSeconds": TWAP_S,
     }
 
 
-def market_object(market: Market) -> dict[str, Any]:
+def market_object(market: Market, siblings: Sequence[Market]) -> dict[str, Any]:
     """One market, with its event inside."""
-    return {**bare_market(market), "events": [event_header(market)]}
+    return {**bare_market(market), "events": [event_header(siblings)]}
 
 
 def bare_market(market: Market) -> dict[str, Any]:
-    family = market.family
+    terms = market.terms
     market_dict: dict[str, Any] = {
         "id": str(market.number),
-        "question": question(family, market.start),
+        "question": terms.question,
         "conditionId": market.condition_id,
         "slug": market.slug,
-        "resolutionSource": resolution_source(family),
+        "resolutionSource": terms.source,
         "endDate": iso(market.end),
         "startDate": iso_ns(market.created_ns),
-        "description": description(family),
-        "outcomes": json_text(list(OUTCOMES)),
+        "description": terms.description,
+        "outcomes": json_text(list(market.labels)),
         "outcomePrices": json_text([text(market.outcome_price(outcome)) for outcome in (0, 1)]),
         "volume": text(market.volume),
         "active": True,
         "closed": market.closed,
         "createdAt": iso_ns(market.created_ns),
-        "updatedAt": iso_ns(max(market.changed_ns, market.closed_ns, market.created_ns)),
+        "updatedAt": iso_ns(_updated_ns(market)),
         "questionID": "0x" + market.condition_id[:1:-1],
         "orderPriceMinTickSize": number(market.tick),
         "orderMinSize": MIN_ORDER_SHARES // MICRO,
         "volumeNum": number(market.volume),
         "endDateIso": iso(market.end)[:10],
         "startDateIso": iso(market.created_ns / SECOND_NS)[:10],
-        "clobTokenIds": json_text(list(market.tokens)),
         "volumeClob": number(market.volume),
         "acceptingOrders": market.accepting,
         "negRisk": market.neg_risk,
         "acceptingOrdersTimestamp": iso(market.created_ns / SECOND_NS),
         "eventStartTime": iso(market.start),
     }
-    return FIXED | market_dict | _fees(market) | _quote(market) | _result(market)
+    return FIXED | market_dict | _ids(market) | _kind(market) | _fees(market) | _quote(market) | _result(market)
 
 
-def event_header(market: Market) -> dict[str, Any]:
+def _ids(market: Market) -> dict[str, Any]:
+    """Token ids as text of JSON; the newer protocol has position ids, as a list."""
+    if market.terms.position:
+        return {"positionIds": list(market.tokens), "version": "v2"}
+    return {"clobTokenIds": json_text(list(market.tokens)), "version": "v1"}
+
+
+def _kind(market: Market) -> dict[str, Any]:
+    """What only some kinds of markets carry: group titles, neg-risk ids, the terms of a game."""
+    terms = market.terms
+    more: dict[str, Any] = {
+        "negRiskOther": terms.other,
+        "groupItemThreshold": terms.group_threshold,
+        "clearBookOnStart": terms.game,
+        "umaBond": "500",
+        "umaReward": "2",
+    }
+    if terms.group_title:
+        more["groupItemTitle"] = terms.group_title
+    if terms.neg_risk:
+        more["negRiskMarketID"] = neg_risk_id(terms)
+        more["negRiskRequestID"] = "0x" + keccak256(terms.slug.encode()).hex()
+    if terms.seconds_delay:
+        more["secondsDelay"] = terms.seconds_delay
+    if terms.game:
+        more["gameStartTime"] = iso(terms.start).replace("T", " ").replace("Z", "+00")
+        more["sportsMarketType"] = "moneyline"
+    return more
+
+
+def neg_risk_id(terms: Terms) -> str:
+    return "0x" + keccak256(terms.event_slug.encode()).hex()[:62] + "00"
+
+
+def event_header(markets: Sequence[Market]) -> dict[str, Any]:
     """The event without its markets."""
-    family = market.family
+    first, terms = markets[0], markets[0].terms
+    closed = all(market.closed for market in markets)
     header: dict[str, Any] = {
-        "id": str(event_number(market)),
-        "ticker": market.slug,
-        "slug": market.slug,
-        "title": question(family, market.start),
-        "description": description(family),
-        "resolutionSource": resolution_source(family),
-        "startDate": iso_ns(market.created_ns),
-        "creationDate": iso_ns(market.created_ns),
-        "endDate": iso(market.end),
+        "id": str(event_number(first)),
+        "ticker": terms.event_slug,
+        "slug": terms.event_slug,
+        "title": terms.event_title,
+        "description": terms.description,
+        "resolutionSource": terms.source,
+        "startDate": iso_ns(first.created_ns),
+        "creationDate": iso_ns(first.created_ns),
+        "endDate": iso(first.end),
         "active": True,
-        "closed": market.closed,
+        "closed": closed,
         "archived": False,
         "new": False,
         "featured": False,
         "restricted": True,
-        "volume": number(market.volume),
-        "openInterest": number(market.collateral),
-        "createdAt": iso_ns(market.created_ns),
-        "updatedAt": iso_ns(max(market.changed_ns, market.closed_ns, market.created_ns)),
+        "volume": number(sum(market.volume for market in markets)),
+        "openInterest": number(sum(market.collateral for market in markets)),
+        "createdAt": iso_ns(first.created_ns),
+        "updatedAt": iso_ns(max(_updated_ns(market) for market in markets)),
         "enableOrderBook": True,
-        "negRisk": market.neg_risk,
-        "negRiskAugmented": False,
-        "enableNegRisk": False,
+        "negRisk": terms.neg_risk,
+        "negRiskAugmented": terms.augmented,
+        "enableNegRisk": terms.neg_risk,
         "commentCount": 0,
-        "startTime": iso(market.start),
-        "seriesSlug": family.series_slug,
-        "series": [series_object(family)],
-        "version": "v1",
+        "startTime": iso(first.start),
+        "version": "v2" if terms.position else "v1",
     }
-    if market.closed:
-        header["closedTime"] = iso(market.closed_ns / SECOND_NS)
-        header["automaticallyResolved"] = True
-        header["eventMetadata"] = {"finalPrice": market.final_price, "priceToBeat": market.price_to_beat}
-    return header
+    return header | _belongs(terms) | (_event_result(markets) if closed else {})
 
 
-def event_object(market: Market) -> dict[str, Any]:
-    return {**event_header(market), "markets": [bare_market(market)]}
+def _belongs(terms: Terms) -> dict[str, Any]:
+    more: dict[str, Any] = {"tags": [tag_object(tag) for tag in terms.tags]}
+    if terms.series is not None:
+        more |= {"seriesSlug": terms.series.slug, "series": [series_object(terms.series)]}
+    if terms.neg_risk:
+        more["negRiskMarketID"] = neg_risk_id(terms)
+    return more
 
 
-def series_object(family: Family) -> dict[str, Any]:
-    slug = family.series_slug
+def _event_result(markets: Sequence[Market]) -> dict[str, Any]:
+    last = max(markets, key=lambda market: market.closed_ns)
+    result: dict[str, Any] = {"closedTime": iso(last.closed_ns / SECOND_NS), "automaticallyResolved": True}
+    if last.price_to_beat is not None:
+        result["eventMetadata"] = {"finalPrice": last.final_price, "priceToBeat": last.price_to_beat}
+    return result
+
+
+def _updated_ns(market: Market) -> int:
+    return max(market.changed_ns, market.closed_ns, market.created_ns)
+
+
+def event_object(markets: Sequence[Market]) -> dict[str, Any]:
+    return {**event_header(markets), "markets": [bare_market(market) for market in markets]}
+
+
+def series_object(series: Series) -> dict[str, Any]:
+    slug = series.slug
     return {
         "id": str(SERIES_IDS.get(slug, 10000 + sum(slug.encode()) % 600)),
         "ticker": slug,
         "slug": slug,
-        "title": f"{family.asset.code.upper()} Up or Down {family.label}",
+        "title": series.title,
         "seriesType": "single",
-        "recurrence": family.label,
+        "recurrence": series.recurrence,
         "active": True,
         "closed": False,
         "archived": False,
     }
 
 
+def tag_object(tag: str) -> dict[str, Any]:
+    return {"id": str(100_000 + sum(tag.encode()) * 7 % 90_000), "label": tag.replace("-", " ").title(), "slug": tag}
+
+
 def _fees(market: Market) -> dict[str, Any]:
     fees = market.fees
     return {
-        "feesEnabled": True,
-        "feeType": "crypto_fees_v2",
+        "feesEnabled": bool(fees.rate),
+        "feeType": market.terms.fee_type,
+        "makerBaseFee": 1000 if fees.rate else 0,
+        "takerBaseFee": 1000 if fees.rate else 0,
         "feeSchedule": {
             "exponent": fees.exponent,
             "rate": float(fees.rate),
             "takerOnly": True,
             "rebateRate": float(fees.rebate_rate),
         },
-        "cryptoMarketConfigId": config_of(market.family)["id"],
-        "cryptoMarketConfig": config_of(market.family),
-        "version": "v1",
-    }
+    } | (
+        {"cryptoMarketConfigId": config_of(market.terms)["id"], "cryptoMarketConfig": config_of(market.terms)}
+        if market.terms.config
+        else {}
+    )
 
 
 def _quote(market: Market) -> dict[str, Any]:

@@ -6,7 +6,6 @@ effective reaction much quicker than the median lag (quant.md 6). They quote the
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass
 from random import Random
@@ -14,16 +13,14 @@ from random import Random
 from services.sandbox.accounts import Account
 from services.sandbox.book import BookOrder, Side
 from services.sandbox.clock import MS_NS, SECOND_NS
-from services.sandbox.digital import TWAP_S, up_probability, up_probability_before_open
 from services.sandbox.exchange import Exchange
+from services.sandbox.fair import Values
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
-from services.sandbox.prices import IndexPath, Oracle
 from services.sandbox.quotes import ladder, lognormal, spread_ticks, touch_prices
 from services.sandbox.scenario import Scenario
 
 STEP_NS = 200 * MS_NS
-QUOTE_FROM_S = 65
 PREFIX = "house-"
 # A competitor who arrives takes only levels that still leave this share of the edge that called him.
 STILL_WORTH = 0.5
@@ -39,6 +36,7 @@ class Desk:
     tick: int = 0
     trades_seen: int = -1
     race_at_ns: int = 0
+    next_ns: int = 0
 
 
 class House:
@@ -50,8 +48,7 @@ class House:
         exchange: Exchange,
         makers: Account,
         takers: Account,
-        paths: dict[str, IndexPath],
-        oracles: dict[str, Oracle],
+        values: Values,
         scenario: Scenario,
         seed: int,
     ) -> None:
@@ -59,8 +56,7 @@ class House:
         self._exchange = exchange
         self._makers = makers
         self._takers = takers
-        self._paths = paths
-        self._oracles = oracles
+        self._values = values
         self._seed = seed
         self._desks: dict[str, Desk] = {}
         self._rng = Random()
@@ -72,14 +68,18 @@ class House:
             if not market.accepting:
                 continue
             desk = self._desks.setdefault(market.slug, Desk())
-            far = market.start * SECOND_NS - now_ns > QUOTE_FROM_S * SECOND_NS
+            making = market.terms.making
+            if now_ns < desk.next_ns:
+                continue
+            desk.next_ns = 0 if making.every_s * SECOND_NS <= STEP_NS else now_ns + int(making.every_s * SECOND_NS)
+            far = market.start * SECOND_NS - now_ns > making.lively_from_s * SECOND_NS
             if far and desk.fair >= 0 and desk.trades_seen == market.trades:
                 continue
             self._rng.seed(self._seed * 1_000_003 + zlib.crc32(f"{market.slug}:{now_ns // STEP_NS}".encode()))
             self._make(market, desk, now_ns)
             if not far:
                 self._race(market, desk, now_ns)
-                self._stray(market)
+                self._stray(market, making.every_s)
 
     def forget(self, market: Market) -> None:
         """Drop the desk of a market that no longer trades, and its quotes."""
@@ -89,26 +89,7 @@ class House:
 
     def fair(self, market: Market, at_ns: int) -> float:
         """Probability of Up seen from venue time `at_ns`, with the true variance."""
-        code = market.family.asset.code
-        path, oracle = self._paths[code], self._oracles[code]
-        at_ns = max(at_ns, path.origin_ns + 2 * TWAP_S * SECOND_NS)
-        spot = path.at(at_ns) * math.exp(path.basis(at_ns))
-        second, variance = at_ns // SECOND_NS, path.variance_per_second(at_ns)
-        tau = market.end - at_ns / SECOND_NS
-        if second < market.start:
-            first = market.start - TWAP_S
-            seen = oracle.partial(start=first, end=second + 1) if second >= first else spot
-            return up_probability_before_open(
-                spot=spot,
-                elapsed_mean=seen,
-                until_open=market.start - at_ns / SECOND_NS,
-                window=market.family.seconds,
-                variance=variance,
-            )
-        first = market.end - TWAP_S
-        seen = oracle.partial(start=first, end=min(second + 1, market.end)) if second >= first else spot
-        strike = oracle.twap(market.start)
-        return up_probability(spot=spot, strike=strike, elapsed_mean=seen, tau=tau, variance=variance)
+        return self._values.fair(market, at_ns)
 
     # --- makers -----------------------------------------------------------------------------------------------------
 
@@ -140,7 +121,7 @@ class House:
             bid=bid,
             ask=ask,
             tick=market.tick,
-            minutes=market.family.minutes,
+            making=market.terms.making,
             rng=self._rng,
             scenario=self.scenario,
         )
@@ -190,9 +171,9 @@ class House:
                 ask += market.tick
             self._take(market, outcome=outcome, limit=ask)
 
-    def _stray(self, market: Market) -> None:
+    def _stray(self, market: Market, every_s: float) -> None:
         """Noise takers: people who trade for reasons of their own, at the touch."""
-        if self._rng.random() >= self.scenario.noise_takes_per_minute / 60 * STEP_NS / SECOND_NS:
+        if self._rng.random() >= self.scenario.noise_takes_per_minute / 60 * every_s:
             return
         outcome = self._rng.randrange(2)
         ask = market.best(outcome)[1]

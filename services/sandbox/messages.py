@@ -9,9 +9,8 @@ from typing import Any
 import orjson
 
 from services.sandbox.book import BookOrder, Fill, Side
-from services.sandbox.markets import MIN_ORDER_SHARES, OUTCOMES, Market, question
+from services.sandbox.markets import MIN_ORDER_SHARES, Market
 from services.sandbox.money import MICRO, text, vwap_text
-from services.sandbox.wording import description
 
 Message = dict[str, Any]
 
@@ -123,24 +122,24 @@ def tick_size_change(market: Market, outcome: int, *, old: int, stamp_ms: int) -
 
 
 def new_market(market: Market, *, stamp_ms: int) -> Message:
-    title, body = question(market.family, market.start), description(market.family)
+    terms = market.terms
     return {
         "id": str(market.number),
-        "question": title,
+        "question": terms.question,
         "market": market.condition_id,
         "slug": market.slug,
-        "description": body,
+        "description": terms.description,
         "assets_ids": list(market.tokens),
-        "outcomes": list(OUTCOMES),
+        "outcomes": list(market.labels),
         "event_message": {
-            "id": str(market.number + 1),
-            "ticker": market.slug,
-            "slug": market.slug,
-            "title": title,
-            "description": body,
+            "id": str(market.event_number + 1),
+            "ticker": terms.event_slug,
+            "slug": terms.event_slug,
+            "title": terms.event_title,
+            "description": terms.description,
         },
         "timestamp": str(stamp_ms),
-        "tags": ["crypto", "up-or-down", market.family.label],
+        "tags": list(market.terms.tags),
         "condition_id": market.condition_id,
         "active": True,
         "clob_token_ids": list(market.tokens),
@@ -148,9 +147,9 @@ def new_market(market: Market, *, stamp_ms: int) -> Message:
         "line": "",
         "game_start_time": "",
         "order_price_min_tick_size": text(market.tick),
-        "group_item_title": "",
-        "taker_base_fee": "1000",
-        "fees_enabled": True,
+        "group_item_title": terms.group_title,
+        "taker_base_fee": "1000" if market.fees.rate else "0",
+        "fees_enabled": bool(market.fees.rate),
         "fee_schedule": {
             "exponent": str(market.fees.exponent),
             "rate": str(market.fees.rate),
@@ -162,14 +161,14 @@ def new_market(market: Market, *, stamp_ms: int) -> Message:
 
 
 def market_resolved(market: Market, *, stamp_ms: int) -> Message:
-    winner = market.winner or 0
+    winner = market.winner
     return {
         "id": str(market.number),
         "market": market.condition_id,
         "assets_ids": list(market.tokens),
-        "winning_asset_id": market.tokens[winner],
-        "winning_outcome": OUTCOMES[winner],
+        "winning_asset_id": "" if winner is None else market.tokens[winner],
+        "winning_outcome": "" if winner is None else market.labels[winner],
         "timestamp": str(stamp_ms),
-        "tags": ["crypto", "up-or-down", market.family.label],
+        "tags": list(market.terms.tags),
         "event_type": "market_resolved",
     }

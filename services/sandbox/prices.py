@@ -21,6 +21,8 @@ STEPS_PER_SECOND = 20
 BLOCK_S = 300
 BLOCK_STEPS = BLOCK_S * STEPS_PER_SECOND
 HISTORY_S = 9000
+# Markets of a whole day need their beginnings: a day, an hour of daylight saving, and some minutes.
+DAY_HISTORY_S = 96_000
 BASIS_POINT = 1e-4
 BLOCKS_KEPT = 48
 
@@ -46,11 +48,13 @@ ASSETS: dict[str, Asset] = {
 
 
 class IndexPath:
-    """Index price of one asset at any venue time from `HISTORY_S` before the anchor on."""
+    """Index price of one asset at any venue time from `history_s` before the anchor on."""
 
-    def __init__(self, *, asset: Asset, seed: int, anchor_ns: int, scenario: Scenario) -> None:
+    def __init__(
+        self, *, asset: Asset, seed: int, anchor_ns: int, scenario: Scenario, history_s: int = HISTORY_S
+    ) -> None:
         self.asset = asset
-        self.origin_ns = anchor_ns - HISTORY_S * SECOND_NS
+        self.origin_ns = anchor_ns - history_s * SECOND_NS
         self._seed = seed
         self._scenario = scenario
         self._starts = [math.log(asset.start_price)]

@@ -7,12 +7,11 @@ from random import Random
 
 from services.sandbox.money import MICRO
 from services.sandbox.scenario import Lognormal, Scenario
+from services.sandbox.terms import Making
 
 LEVELS = 8
 SIZE_STEP = MICRO // 100
 DEPTH_SIGMA = 0.45
-# (median dollars at the touch, median dollars on the best three levels) by window length in minutes.
-DEPTH_USD = {5: (37.0, 325.0), 15: (50.0, 500.0)}
 
 Ladder = dict[tuple[bool, int], int]
 
@@ -36,10 +35,9 @@ def touch_prices(*, fair: float, ticks: int, tick: int) -> tuple[int, int]:
     return bid, bid + ticks * tick
 
 
-def ladder(*, bid: int, ask: int, tick: int, minutes: int, rng: Random, scenario: Scenario) -> Ladder:
+def ladder(*, bid: int, ask: int, tick: int, making: Making, rng: Random, scenario: Scenario) -> Ladder:
     """Sizes by (is_bid, price), `LEVELS` on each side of the touch, inside [tick, 1 - tick]."""
-    touch_usd, top3_usd = DEPTH_USD[minutes]
-    deeper = (top3_usd - touch_usd) / 2
+    touch_usd, deeper = making.touch_usd, (making.top3_usd - making.touch_usd) / 2
     sizes: Ladder = {}
     for step in range(LEVELS):
         shape = (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from services.sandbox.catalog import DEFAULT_FAMILIES, FAMILY_NAMES, families_named
 from services.sandbox.scenario import DEFAULT_SCENARIO, SCENARIOS
 from services.sandbox.world import RunSettings
 
@@ -48,7 +49,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         except (ValueError, KeyError) as error:
             raise SettingError(f"{variable} (--{flag.replace('_', '-')}) was {raw!r}; allowed: {allowed}") from error
 
-    names = ", ".join(SCENARIOS)
+    names, families = ", ".join(SCENARIOS), ", ".join(FAMILY_NAMES)
     return Settings(
         host=pick("host", "SANDBOX_HOST", "127.0.0.1", str, "an address to listen on"),
         port=pick("port", "SANDBOX_PORT", "8900", _within(0, 65535), "0 (any free port) to 65535"),
@@ -60,6 +61,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             anchor_ns=pick(
                 "anchor_ns", "CLOCK_ANCHOR_NS", str(time.time_ns()), _within(1, 2**63), "nanoseconds since 1970"
             ),
+            families=pick("families", "SANDBOX_FAMILIES", ",".join(DEFAULT_FAMILIES), _families, f"all, or {families}"),
             bankroll_usd=pick("bankroll", "BANKROLL_USD", "300", _within(0, 10**9), "whole dollars from 0"),
         ),
     )
@@ -77,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", help="port, 0 for any free one (SANDBOX_PORT, default 8900)")
     made.add_argument("--seed", help="prices, keys, markets and settlement follow from it (SANDBOX_SEED, default 1)")
     made.add_argument("--scenario", help=f"{', '.join(SCENARIOS)} (SANDBOX_SCENARIO, default {DEFAULT_SCENARIO})")
+    made.add_argument(
+        "--families", help=f"all, or some of {', '.join(FAMILY_NAMES)} (SANDBOX_FAMILIES, default 5m,15m)"
+    )
     made.add_argument("--speed", help="venue seconds a real second (CLOCK_SPEED, default 1)")
     made.add_argument("--anchor-ns", help="moment where venue time equals real time (CLOCK_ANCHOR_NS, default now)")
     made.add_argument("--bankroll", help="dollars on each account (BANKROLL_USD, default 300)")
@@ -92,6 +97,16 @@ def _within(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def _families(raw: str) -> tuple[str, ...]:
+    if raw.strip() == "all":
+        return FAMILY_NAMES
+    names = tuple(part.strip() for part in raw.split(",") if part.strip())
+    if not names:
+        raise ValueError(raw)
+    families_named(names)
+    return names
 
 
 def _speed(raw: str) -> float:

@@ -9,28 +9,41 @@ from services.sandbox import positions
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import Exchange
+from services.sandbox.fair import Values
 from services.sandbox.house import House
-from services.sandbox.markets import OUTCOMES, Market, MarketState
-from services.sandbox.prices import Oracle
+from services.sandbox.markets import Market, MarketState
+from services.sandbox.prices import IndexPath
 from services.sandbox.scenario import Scenario
+from services.sandbox.terms import Rule
 from services.sandbox.trades import TradeStatus
+
+# Orders from before a game are looked for this long after its start.
+CLEAR_NS = 5 * SECOND_NS
 
 
 class Settlement:
     """Walks markets and trades through their states; call `step` about once a venue second."""
 
     def __init__(
-        self, *, exchange: Exchange, house: House, oracles: dict[str, Oracle], scenario: Scenario, seed: int
+        self,
+        *,
+        exchange: Exchange,
+        house: House,
+        values: Values,
+        paths: dict[str, IndexPath],
+        scenario: Scenario,
+        seed: int,
     ) -> None:
         self.scenario = scenario
         self._exchange = exchange
         self._house = house
-        self._oracles = oracles
+        self._values = values
+        self._paths = paths
         self._seed = seed
         self._unredeemed: list[Market] = []
 
     def step(self, now_ns: int) -> None:
-        for market in self._exchange.markets.roll(now_ns=now_ns):
+        for market in self._exchange.markets.roll(now_ns=now_ns, spot=self._spot):
             self._exchange.events.market_created(market)
         for market in self._exchange.markets.live():
             self._advance(market, now_ns)
@@ -39,6 +52,13 @@ class Settlement:
             self._unredeemed.remove(market)
             self.redeem(market, now_ns)
         self._exchange.expire()
+        if now_ns // SECOND_NS % 60 == 0:
+            self._note_prices(now_ns // SECOND_NS)
+
+    def _note_prices(self, second: int) -> None:
+        for market in self._exchange.markets.live():
+            if market.accepting and (not market.history or market.history[-1][0] != second):
+                market.history.append((second, market.outcome_price(0)))
 
     def step_trades(self, now_ns: int) -> None:
         """MATCHED, MINED, CONFIRMED by age; a ghost fill fails where another would be mined."""
@@ -63,21 +83,25 @@ class Settlement:
     def settle_delay_s(self, market: Market) -> float:
         """Seconds from the end to the official close, the same for a market in every run of a seed."""
         rng = Random(f"{self._seed}:settle:{market.slug}")
-        shape = self.scenario.settle
+        shape, median = self.scenario.settle, market.terms.settle_s
+        if median is not None:
+            return median * math.exp(rng.gauss(0.0, shape.sigma))
         return min(self.scenario.settle_max_s, shape.median * math.exp(rng.gauss(0.0, shape.sigma)))
 
-    def resolve(self, market: Market, now_ns: int) -> None:
-        """Close a market with the oracle's answer; a tie is Up."""
+    def resolve(self, market: Market, now_ns: int, *, decided: tuple[int | str] | None = None) -> None:
+        """Close a market with its answer, or with what the caller decided: an outcome or "even" for 50-50."""
         self.stop(market)
-        oracle = self._oracles[market.family.asset.code]
-        market.price_to_beat = oracle.twap(market.start)
-        market.final_price = oracle.twap(market.end)
-        market.winner = 0 if market.final_price >= market.price_to_beat else 1
+        answer = self._values.answer(market) if decided is None else decided[0]
+        market.winner, market.even = (answer, False) if isinstance(answer, int) else (None, True)
+        if market.terms.rule is not Rule.DECLARED and now_ns >= market.end_ns:
+            market.price_to_beat = self._values.reference(market)
+            market.final_price = self._values.final(market)
         market.state = MarketState.CLOSED
         market.closed_ns = now_ns
         self._unredeemed.append(market)
         self._exchange.events.market_resolved(market)
-        log_event("market_resolved", market=market.slug, winner=OUTCOMES[market.winner], final_price=market.final_price)
+        winner = None if market.winner is None else market.labels[market.winner]
+        log_event("market_resolved", market=market.slug, winner=winner, final_price=market.final_price)
 
     def stop(self, market: Market) -> None:
         """No more matching: cancel what rests."""
@@ -95,8 +119,24 @@ class Settlement:
             for outcome in (0, 1):
                 positions.redeem(account, market, outcome, now_ns=now_ns)
 
+    def _spot(self, code: str, second: int) -> float:
+        """Index price that strikes are laid around."""
+        path = self._paths[code]
+        return path.at(max(second * SECOND_NS, path.origin_ns))
+
     def _advance(self, market: Market, now_ns: int) -> None:
+        touchable = market.terms.rule in (Rule.TOUCH_HIGH, Rule.TOUCH_LOW) and not market.decided_ns
+        if touchable and self._values.touched(market, now_ns // SECOND_NS):
+            market.decided_ns = now_ns
+        end_ns = market.decided_ns or market.end_ns
         if market.accepting and now_ns >= market.end_ns + int(self.scenario.post_close_s * SECOND_NS):
             self.stop(market)
-        if now_ns >= market.end_ns + int(self.settle_delay_s(market) * SECOND_NS):
+        if market.terms.game and market.terms.start * SECOND_NS <= now_ns < market.terms.start * SECOND_NS + CLEAR_NS:
+            self._clear(market)
+        if now_ns >= end_ns + int(self.settle_delay_s(market) * SECOND_NS):
             self.resolve(market, now_ns)
+
+    def _clear(self, market: Market) -> None:
+        """Clients' orders of a game do not outlive its start."""
+        orders = [self._exchange.orders[key] for key in list(market.book.orders) if key in self._exchange.orders]
+        self._exchange.cancel_where([order for order in orders if order.created_ns < market.start * SECOND_NS])

@@ -8,7 +8,6 @@ from services.sandbox.accounts import Account
 from services.sandbox.book import BookOrder, Fill
 from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.keccak import keccak256
-from services.sandbox.markets import OUTCOMES
 from services.sandbox.money import text
 from services.sandbox.orders import Order, OrderStatus
 from services.sandbox.trades import Trade
@@ -29,7 +28,7 @@ def open_order(order: Order) -> dict[str, Any]:
         "original_size": text(order.size),
         "size_matched": text(order.matched),
         "price": text(order.price),
-        "outcome": OUTCOMES[order.outcome],
+        "outcome": order.market.labels[order.outcome],
         "expiration": str(order.expiration),
         "order_type": str(order.order_type),
         "associate_trades": list(order.trade_ids),
@@ -68,7 +67,7 @@ def maker_order(trade: Trade, fill: Fill) -> dict[str, Any]:
         "price": text(maker.price),
         "fee_rate_bps": "0",
         "asset_id": trade.market.tokens[maker.outcome],
-        "outcome": OUTCOMES[maker.outcome],
+        "outcome": trade.market.labels[maker.outcome],
         "side": str(maker.side),
     }
 
@@ -91,7 +90,7 @@ def trade_row(trade: Trade, viewer: Account) -> dict[str, Any]:
         "status": f"TRADE_STATUS_{trade.status}",
         "match_time": str(trade.matched_ns // SECOND_NS),
         "last_update": str(trade.updated_ns // SECOND_NS),
-        "outcome": OUTCOMES[trade.taker.outcome],
+        "outcome": trade.market.labels[trade.taker.outcome],
         "bucket_index": 0,
         "owner": owner,
         "maker_address": viewer.wallet,

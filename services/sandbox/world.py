@@ -10,11 +10,13 @@ from services.sandbox.accounts import Account, Accounts
 from services.sandbox.agenda import BACKLOG_MAX_S, Agenda
 from services.sandbox.auth import Keys
 from services.sandbox.balances import Balances
+from services.sandbox.catalog import DAY_LONG, DEFAULT_FAMILIES
 from services.sandbox.chain import Chain
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
 from services.sandbox.engine import Engine
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import HOUSE_CASH, Exchange
+from services.sandbox.fair import Values
 from services.sandbox.faults import Fault, Faults
 from services.sandbox.feeds import Feeds
 from services.sandbox.gateway import Gateway
@@ -22,7 +24,7 @@ from services.sandbox.house import STEP_NS, House
 from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
 from services.sandbox.money import MICRO
-from services.sandbox.prices import ASSETS, IndexPath, Oracle
+from services.sandbox.prices import ASSETS, DAY_HISTORY_S, HISTORY_S, IndexPath, Oracle
 from services.sandbox.relayer import Relayer
 from services.sandbox.rtds import Rtds
 from services.sandbox.scenario import Lognormal, Scenario
@@ -44,6 +46,7 @@ class RunSettings:
     speed: float
     anchor_ns: int
     bankroll_usd: int
+    families: tuple[str, ...] = DEFAULT_FAMILIES
 
 
 class World:
@@ -54,7 +57,7 @@ class World:
         self.scenario = settings.scenario
         self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed)
         self.agenda = Agenda(self.clock)
-        self.markets = Markets(seed=settings.seed)
+        self.markets = Markets(seed=settings.seed, families=settings.families)
         self.accounts = Accounts()
         self.faults = Faults(self.clock)
         self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
@@ -63,8 +66,15 @@ class World:
         self.engine = Engine(self.clock)
         self.balances = Balances()
         self.balances.stale = self.scenario.stale_balances
+        history_s = DAY_HISTORY_S if set(settings.families) & set(DAY_LONG) else HISTORY_S
         self.paths = {
-            code: IndexPath(asset=asset, seed=settings.seed, anchor_ns=settings.anchor_ns, scenario=self.scenario)
+            code: IndexPath(
+                asset=asset,
+                seed=settings.seed,
+                anchor_ns=settings.anchor_ns,
+                scenario=self.scenario,
+                history_s=history_s,
+            )
             for code, asset in ASSETS.items()
         }
         self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
@@ -89,9 +99,15 @@ class World:
             run_tag=f"{settings.seed}:{settings.anchor_ns}",
         )
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
+        self.values = Values(paths=self.paths, oracles=self.oracles, markets=self.markets, seed=settings.seed)
         self.house = self._make_house()
         self.settlement = Settlement(
-            exchange=self.exchange, house=self.house, oracles=self.oracles, scenario=self.scenario, seed=settings.seed
+            exchange=self.exchange,
+            house=self.house,
+            values=self.values,
+            paths=self.paths,
+            scenario=self.scenario,
+            seed=settings.seed,
         )
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
@@ -220,8 +236,7 @@ class World:
             exchange=self.exchange,
             makers=parties[0],
             takers=parties[1],
-            paths=self.paths,
-            oracles=self.oracles,
+            values=self.values,
             scenario=self.scenario,
             seed=self.settings.seed,
         )

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from services.sandbox.accounts import Account
 from services.sandbox.book import Book, BookOrder, Side
-from services.sandbox.markets import FAMILIES, make_market
+from services.sandbox.families import WINDOWS
+from services.sandbox.markets import make_market
 from services.sandbox.money import MICRO
 from services.sandbox.trades import apply_moves, moves_of, undo_moves
 
@@ -24,7 +25,7 @@ steps = st.lists(
 
 def run(actions):
     """Match every action as the exchange would; parties that sell are given the shares first."""
-    market = make_market(family=FAMILIES[0], start=1_795_000_200, seed=1, now_ns=0)
+    market = make_market(terms=WINDOWS[0].terms(1_795_000_200), seed=1, now_ns=0)
     parties = [Account(address=f"0x{n}", wallet=f"0x{n}", signature_type=0) for n in range(4)]
     given_pairs = 10**12
     for party in parties:

@@ -10,8 +10,9 @@ import pytest
 from services.sandbox.book import Side
 from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.digital import up_probability, up_probability_before_open
+from services.sandbox.families import WINDOWS, question
 from services.sandbox.faults import Fault
-from services.sandbox.markets import FAMILIES, FINE_TICK, MarketState, make_market, question
+from services.sandbox.markets import FINE_TICK, MarketState, make_market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.prices import ASSETS, HISTORY_S, IndexPath, Oracle
@@ -79,18 +80,18 @@ def test_fair_value_is_a_half_until_the_opening_average_forms():
 
 
 def test_markets_roll_ahead_and_their_ids_follow_from_seed_and_slug(bench):
-    for family in FAMILIES:
-        assert sum(market.family is family for market in bench.world.markets.live()) == 4
+    for family in WINDOWS:
+        assert sum(market.terms.series == family.series for market in bench.world.markets.live()) == 4
     market = bench.market()
-    again = make_market(family=market.family, start=market.start, seed=7, now_ns=0)
-    other = make_market(family=market.family, start=market.start, seed=8, now_ns=0)
+    again = make_market(terms=market.terms, seed=7, now_ns=0)
+    other = make_market(terms=market.terms, seed=8, now_ns=0)
     assert (again.tokens, again.condition_id) == (market.tokens, market.condition_id)
     assert other.tokens != market.tokens
     assert all(int(token) >> 40 & (2**64 - 1) for token in market.tokens)
 
 
 def test_titles_are_worded_as_on_the_venue():
-    family = next(each for each in FAMILIES if each.series_slug == "btc-up-or-down-15m")
+    family = next(each for each in WINDOWS if each.series_slug == "btc-up-or-down-15m")
     assert question(family, 1_790_616_600) == "Bitcoin Up or Down - September 28, 1:30PM-1:45PM ET"
 
 

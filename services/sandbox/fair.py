@@ -1,0 +1,177 @@
+"""What a market is worth: the makers' value while it trades, and the answer when it ends (quant.md 1.1 and 2).
+
+The house knows the true variance; its error comes from looking late and from noise, not from the formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from random import Random
+
+from services.sandbox.clock import SECOND_NS
+from services.sandbox.digital import normal_cdf, up_probability, up_probability_before_open
+from services.sandbox.markets import Market, Markets
+from services.sandbox.prices import IndexPath, Oracle
+from services.sandbox.terms import MINUTE_S, TWAP_S, Rule
+
+# Hidden log-odds of declared outcomes take a step this often, of this size.
+STEP_S = 60
+STEP_SD = 0.03
+
+
+class Values:
+    """Fair values and answers of all markets of a run; pure functions of seed, market and time."""
+
+    def __init__(
+        self, *, paths: Mapping[str, IndexPath], oracles: Mapping[str, Oracle], markets: Markets, seed: int
+    ) -> None:
+        self._paths = paths
+        self._oracles = oracles
+        self._markets = markets
+        self._seed = seed
+        self._walks: dict[str, tuple[int, float]] = {}
+        self._touched: dict[str, int] = {}
+
+    def fair(self, market: Market, at_ns: int) -> float:
+        """Probability of the first outcome seen from venue time `at_ns`."""
+        terms = market.terms
+        if terms.rule is Rule.DECLARED:
+            return self._declared(market, at_ns // SECOND_NS)
+        if terms.rule is Rule.TWAP:
+            return self._average(market, at_ns)
+        path = self._path(market)
+        spot, second = path.at(at_ns), at_ns / SECOND_NS
+        left_s = max(terms.known - second, 1e-3)
+        deviation = math.sqrt(path.variance_per_second(at_ns) * left_s)
+        if terms.rule in (Rule.TOUCH_HIGH, Rule.TOUCH_LOW):
+            level = terms.high if terms.rule is Rule.TOUCH_HIGH else terms.low
+            if self.touched(market, at_ns // SECOND_NS) or level is None:
+                return 1.0
+            return min(1.0, 2 * (1 - normal_cdf(abs(math.log(level / spot)) / deviation)))
+        if terms.rule in (Rule.CANDLE, Rule.NOON):
+            strike = self.reference(market) if second >= terms.start else spot
+            return normal_cdf(math.log(spot / strike) / deviation)
+        low = 1.0 if terms.low is None else normal_cdf(math.log(spot / terms.low) / deviation)
+        high = 0.0 if terms.high is None else normal_cdf(math.log(spot / terms.high) / deviation)
+        return low - high
+
+    def answer(self, market: Market) -> int | None:
+        """Winning outcome once the market is decided; None is a 50-50 resolution."""
+        terms = market.terms
+        if terms.rule is Rule.DECLARED:
+            return self._drawn(market)
+        if terms.rule in (Rule.TOUCH_HIGH, Rule.TOUCH_LOW):
+            return 0 if self.touched(market, terms.end) else 1
+        final, strike = self.final(market), self.reference(market)
+        if terms.rule is Rule.NOON:
+            return None if final == strike else int(final < strike)
+        if terms.rule is Rule.ABOVE:
+            return int(final <= strike)
+        if terms.rule is Rule.RANGE:
+            inside = (terms.low is None or final >= terms.low) and (terms.high is None or final < terms.high)
+            return int(not inside)
+        return int(final < strike)
+
+    def reference(self, market: Market) -> float:
+        """Price to beat, in cents where it comes from a candle."""
+        terms = market.terms
+        if terms.rule is Rule.TWAP and terms.asset is not None:
+            return self._oracles[terms.asset.code].twap(terms.start)
+        if terms.rule is Rule.CANDLE:
+            return round(self._path(market).at(terms.start * SECOND_NS), 2)
+        if terms.rule is Rule.NOON:
+            return self._close(market, terms.start)
+        return terms.low or terms.high or 0.0
+
+    def final(self, market: Market) -> float:
+        terms = market.terms
+        if terms.rule is Rule.TWAP and terms.asset is not None:
+            return self._oracles[terms.asset.code].twap(terms.end)
+        if terms.rule is Rule.CANDLE:
+            return round(self._path(market).at(terms.end * SECOND_NS - 1), 2)
+        return self._close(market, terms.end)
+
+    def touched(self, market: Market, second: int) -> bool:
+        """Has the level been reached before `second`? Looks at every price once."""
+        terms = market.terms
+        done = self._touched.get(market.slug, 0)
+        if done < 0:
+            return second > -done
+        path = self._path(market)
+        start, end = max(done, terms.start), min(second, terms.end)
+        if end <= start:
+            return False
+        prices = path.span(start * SECOND_NS, end * SECOND_NS)
+        high = terms.high is not None and bool(prices) and round(max(prices), 2) >= terms.high
+        low = terms.low is not None and bool(prices) and round(min(prices), 2) <= terms.low
+        # Negative: the second after which the touch was known.
+        self._touched[market.slug] = -(end - 1) if high or low else end
+        return high or low
+
+    def _close(self, market: Market, minute: int) -> float:
+        """Close of the one-minute candle that begins at `minute`."""
+        return round(self._path(market).at((minute + MINUTE_S) * SECOND_NS - 1), 2)
+
+    def _path(self, market: Market) -> IndexPath:
+        asset = market.terms.asset
+        if asset is None:
+            raise ValueError(f"{market.slug} has no price")
+        return self._paths[asset.code]
+
+    def _average(self, market: Market, at_ns: int) -> float:
+        asset = market.terms.asset
+        if asset is None:
+            raise ValueError(f"{market.slug} has no price")
+        path, oracle = self._paths[asset.code], self._oracles[asset.code]
+        at_ns = max(at_ns, path.origin_ns + 2 * TWAP_S * SECOND_NS)
+        spot = path.at(at_ns) * math.exp(path.basis(at_ns))
+        second, variance = at_ns // SECOND_NS, path.variance_per_second(at_ns)
+        if second < market.start:
+            first = market.start - TWAP_S
+            seen = oracle.partial(start=first, end=second + 1) if second >= first else spot
+            return up_probability_before_open(
+                spot=spot,
+                elapsed_mean=seen,
+                until_open=market.start - at_ns / SECOND_NS,
+                window=market.end - market.start,
+                variance=variance,
+            )
+        first = market.end - TWAP_S
+        seen = oracle.partial(start=first, end=min(second + 1, market.end)) if second >= first else spot
+        strike, tau = oracle.twap(market.start), market.end - at_ns / SECOND_NS
+        return up_probability(spot=spot, strike=strike, elapsed_mean=seen, tau=tau, variance=variance)
+
+    # --- declared outcomes -------------------------------------------------------------------------------------------
+
+    def _declared(self, market: Market, second: int) -> float:
+        terms = market.terms
+        second = min(second, terms.end)
+        if not terms.group:
+            return 1 / (1 + math.exp(-self._standing(market, second)))
+        members = [self._markets.by_slug[slug] for slug in terms.group if slug in self._markets.by_slug]
+        weights = {member.slug: math.exp(self._standing(member, second)) for member in members}
+        return weights[market.slug] / sum(weights.values())
+
+    def _standing(self, market: Market, second: int) -> float:
+        """Hidden log-odds: the weight plus one Gaussian step a minute since the start of the event."""
+        wanted = max(0, second - market.created_ns // SECOND_NS) // STEP_S
+        done, value = self._walks.get(market.slug, (0, market.terms.weight))
+        if wanted < done:
+            done, value = 0, market.terms.weight
+        for step in range(done, wanted):
+            value += Random(f"{self._seed}:{market.slug}:{step}").gauss(0.0, STEP_SD)
+        self._walks[market.slug] = (wanted, value)
+        return value
+
+    def _drawn(self, market: Market) -> int:
+        terms = market.terms
+        if not terms.group:
+            draw = Random(f"{self._seed}:{market.slug}:answer").random()
+            return int(draw >= self._declared(market, terms.end))
+        draw = Random(f"{self._seed}:{terms.event_slug}:answer").random()
+        for slug in terms.group:
+            draw -= self._declared(self._markets.by_slug[slug], terms.end)
+            if draw < 0:
+                return int(slug != market.slug)
+        return int(terms.group[-1] != market.slug)
