@@ -1,5 +1,6 @@
 """From an approval to the wire: plan, sign, write, send, write, publish, acknowledge. In this order, always."""
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
@@ -22,6 +23,7 @@ from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import NANOS, ZERO
 from pmarb.venue.account import traded
 from pmarb.venue.port import (
+    Draft,
     Intent,
     PostAccepted,
     PostIndeterminate,
@@ -59,31 +61,46 @@ class HotPath:
     async def _leg(self, approval: Approval, index: int, leg: ApprovedLeg) -> Told:
         book = await self._books.book(leg.leg.token)
         planned = plan(approval, leg, book, now=self._shop.clock.now())
-        signed = planned if isinstance(planned, Skip) else await self._sign(planned)
-        if isinstance(signed, Skip):
-            return await self._skip(approval, index, leg, signed)
-        order, context = self._row(approval, index, leg, signed, tick=book.tick if book else leg.leg.tick)
+        draft = planned if isinstance(planned, Skip) else await self._draft(planned)
+        if isinstance(draft, Skip):
+            return await self._skip(approval, index, leg, draft)
+        order, context = self._row(approval, index, leg, draft, tick=book.tick if book else leg.leg.tick)
         written = self._shop.clock.real()
+        writing = asyncio.ensure_future(self._shop.orders.insert(order, context))
+        await asyncio.sleep(0)  # The statement is on its way to the database while this process signs
+        signed = self._seal(draft)
         try:
-            gate = await self._shop.orders.insert(order, context)
+            gate = await writing
         except Unavailable as error:
             log.error("database_unavailable", opportunity_id=approval.opportunity_id, error=str(error))
             return [reports.skipped(approval, index, leg, _no_database(), now=self._shop.clock.now())]
         if gate is not Gate.INSERTED:
             return await self._skip(approval, index, leg, Skip(reason=SkipReason.HALTED))
-        return await self._send(signed, context, written)
+        if isinstance(signed, Skip):
+            return await self._unsent(draft, signed)
+        return await self._send(draft, signed, context, written)
 
-    async def _sign(self, intent: Intent) -> Signed | Skip:
+    async def _draft(self, intent: Intent) -> Draft | Skip:
         try:
-            return await self._shop.venue.sign(intent)
+            return await self._shop.venue.draft(intent)
         except (ValueError, VenueUnavailable) as error:
             return Skip(reason=SkipReason.UNSIGNABLE, detail=str(error))
 
-    async def _send(self, signed: Signed, context: Context, written: int) -> Told:
+    def _seal(self, draft: Draft) -> Signed | Skip:
+        try:
+            return self._shop.venue.seal(draft)
+        except ValueError as error:
+            return Skip(reason=SkipReason.UNSIGNABLE, detail=str(error))
+
+    async def _unsent(self, draft: Draft, skip: Skip) -> Told:
+        """It is written down but nothing left: its row says so and its reservation goes back."""
+        refused = Refused(reason=skip.cause)
+        return await self._shop.record_surely(draft.order_hash, (refused,), sent_real=0, answered_real=0)
+
+    async def _send(self, draft: Draft, signed: Signed, context: Context, written: int) -> Told:
         clock = self._shop.clock
         if clock.real() - written > STALLED_AFTER:
-            stalled = Refused(reason=Skip(reason=SkipReason.STALLED).cause)
-            return await self._shop.record_surely(signed.order_hash, (stalled,), sent_real=0, answered_real=0)
+            return await self._unsent(draft, Skip(reason=SkipReason.STALLED))
         result = await self._shop.venue.post(signed)
         events = events_of(result, fees=context.fees, now=clock.now())
         return await self._shop.record_surely(
@@ -103,11 +120,11 @@ class HotPath:
         return [update]
 
     def _row(
-        self, approval: Approval, index: int, leg: ApprovedLeg, signed: Signed, *, tick: Decimal
+        self, approval: Approval, index: int, leg: ApprovedLeg, draft: Draft, *, tick: Decimal
     ) -> tuple[Order, Context]:
-        intent, fees = signed.intent, fees_of(leg)
+        intent, fees = draft.intent, fees_of(leg)
         order = Order(
-            order_hash=signed.order_hash,
+            order_hash=draft.order_hash,
             opportunity_id=approval.opportunity_id,
             leg=index,
             market=intent.market,

@@ -46,8 +46,9 @@ class Rehearsal:
 
     async def _once(self, market: MarketInfo) -> None:
         try:
-            signed = await self._venue.sign(cheapest(market))
-            await self._orders.rehearse(*_row(signed.order_hash, signed.intent, now=self._clock.now()))
+            draft = await self._venue.draft(cheapest(market))
+            self._venue.seal(draft)
+            await self._orders.rehearse(*_row(draft.order_hash, draft.intent, now=self._clock.now()))
         except (ValueError, VenueUnavailable, Unavailable) as error:
             log.warning("rehearsal_failed", slug=market.slug, error=str(error) or type(error).__name__)
 

@@ -92,7 +92,7 @@ def test_every_address_of_the_client_is_redirected() -> None:
 
 
 async def test_our_hash_is_the_venues_order_id_for_both_kinds_of_wallet(ground: Ground, venue: SdkVenue) -> None:
-    signed = await venue.sign(await an_intent(ground))
+    signed = venue.seal(await venue.draft(await an_intent(ground)))
     await venue.post(signed)
     account = next(i for i, a in enumerate(ground.ready["accounts"]) if a["wallet"] == venue.wallet)
     assert ground.truth(account)["post_count_by_order_id"][signed.order_hash] == 1
@@ -101,7 +101,7 @@ async def test_our_hash_is_the_venues_order_id_for_both_kinds_of_wallet(ground: 
 async def test_a_fill_is_told_to_the_millionth(ground: Ground, venue: SdkVenue) -> None:
     before = await venue.cash()
     intent = await an_intent(ground, over="0.15")
-    signed = await venue.sign(intent)
+    signed = venue.seal(await venue.draft(intent))
     answer = await venue.post(signed)
     assert isinstance(answer, PostAccepted)
     assert answer.state is OrderState.MATCHED
@@ -124,20 +124,20 @@ async def final_status(venue: SdkVenue, order_hash: str) -> FillStatus:
 
 
 async def test_a_trade_climbs_to_confirmed(ground: Ground, trader: SdkVenue) -> None:
-    signed = await trader.sign(await an_intent(ground, over="0.15"))
+    signed = trader.seal(await trader.draft(await an_intent(ground, over="0.15")))
     assert isinstance(await trader.post(signed), PostAccepted)
     assert await final_status(trader, signed.order_hash) is FillStatus.CONFIRMED
 
 
 async def test_a_ghost_fill_ends_failed(ground: Ground, trader: SdkVenue) -> None:
     ground.fault("ghost_fill")
-    signed = await trader.sign(await an_intent(ground, over="0.15"))
+    signed = trader.seal(await trader.draft(await an_intent(ground, over="0.15")))
     assert isinstance(await trader.post(signed), PostAccepted)
     assert await final_status(trader, signed.order_hash) is FillStatus.FAILED
 
 
 async def test_a_missed_fak_is_refused_with_a_prefix_of_its_own(ground: Ground, trader: SdkVenue) -> None:
-    answer = await trader.post(await trader.sign(await an_intent(ground, over="-0.15")))
+    answer = await trader.post(trader.seal(await trader.draft(await an_intent(ground, over="-0.15"))))
     assert isinstance(answer, PostRefused)
     assert answer.reason.startswith(NO_MATCH)
 
@@ -153,7 +153,7 @@ async def test_a_missed_fak_is_refused_with_a_prefix_of_its_own(ground: Ground, 
     ],
 )
 async def test_only_a_proven_refusal_is_one(ground: Ground, trader: SdkVenue, fault: str, outcome: type) -> None:
-    signed = await trader.sign(await an_intent(ground, over="0.1"))
+    signed = trader.seal(await trader.draft(await an_intent(ground, over="0.1")))
     ground.fault(fault)
     answer = await trader.post(signed)
     assert isinstance(answer, outcome)
@@ -161,14 +161,14 @@ async def test_only_a_proven_refusal_is_one(ground: Ground, trader: SdkVenue, fa
 
 
 async def test_the_same_order_again_is_no_proof_of_absence(ground: Ground, trader: SdkVenue) -> None:
-    signed = await trader.sign(await an_intent(ground, over="0.1"))
+    signed = trader.seal(await trader.draft(await an_intent(ground, over="0.1")))
     await trader.post(signed)
     assert isinstance(await trader.post(signed), PostIndeterminate)
 
 
 async def test_a_resting_order_is_listed_and_cancelled(ground: Ground, trader: SdkVenue) -> None:
     intent = await an_intent(ground, over="-0.15", kind=OrderType.GTC)
-    signed = await trader.sign(intent)
+    signed = trader.seal(await trader.draft(intent))
     answer = await trader.post(signed)
     assert isinstance(answer, PostAccepted)
     assert answer.state is OrderState.LIVE
@@ -180,11 +180,11 @@ async def test_a_resting_order_is_listed_and_cancelled(ground: Ground, trader: S
 async def test_an_order_that_the_client_would_round_is_not_signed(ground: Ground, trader: SdkVenue) -> None:
     intent = await an_intent(ground)
     with pytest.raises(ValueError, match="planned"):
-        await trader.sign(replace(intent, usd=intent.usd + Decimal("0.001")))
+        trader.seal(await trader.draft(replace(intent, usd=intent.usd + Decimal("0.001"))))
 
 
 async def test_a_venue_that_is_away_teaches_nothing(ground: Ground, trader: SdkVenue) -> None:
-    signed = await trader.sign(await an_intent(ground))
+    signed = trader.seal(await trader.draft(await an_intent(ground)))
     nowhere = replace(urls_of(ground), clob="http://127.0.0.1:9", data="http://127.0.0.1:9")
     entry = ground.ready["accounts"][0]
     wallet = replace(
@@ -215,7 +215,7 @@ async def test_the_user_stream_wakes_on_a_fill(ground: Ground, trader: SdkVenue)
             break
         await asyncio.sleep(0.02)
     before = len(woken)
-    await trader.post(await trader.sign(await an_intent(ground, over="0.1")))
+    await trader.post(trader.seal(await trader.draft(await an_intent(ground, over="0.1"))))
     await asyncio.sleep(0.3)
     reading.cancel()
     await asyncio.wait({reading})

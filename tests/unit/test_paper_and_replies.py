@@ -78,7 +78,7 @@ def paper(clock: ManualClock, *asks: Level, memory: Memory | None = None) -> Pap
 async def test_a_paper_order_takes_the_time_of_a_real_one_and_half_of_what_is_shown() -> None:
     clock = ManualClock(NOW)
     venue = paper(clock, Level(Decimal("0.40"), Decimal(4)), Level(Decimal("0.50"), Decimal(2)))
-    answer = await venue.post(await venue.sign(INTENT))
+    answer = await venue.post(venue.seal(await venue.draft(INTENT)))
     assert isinstance(answer, PostAccepted)
     assert clock.now() - NOW == 380_000_000
     assert (answer.shares, answer.usd) == (Decimal(3), Decimal("1.30"))
@@ -86,11 +86,11 @@ async def test_a_paper_order_takes_the_time_of_a_real_one_and_half_of_what_is_sh
 
 async def test_paper_misses_as_the_venue_does() -> None:
     venue = paper(ManualClock(NOW), Level(Decimal("0.51"), Decimal(4)))
-    missed = await venue.post(await venue.sign(INTENT))
+    missed = await venue.post(venue.seal(await venue.draft(INTENT)))
     assert isinstance(missed, PostRefused)
     assert missed.reason.startswith(replies.NO_MATCH)
     blind = paper(ManualClock(NOW))
-    assert isinstance(await blind.post(await blind.sign(INTENT)), PostRefused)
+    assert isinstance(await blind.post(blind.seal(await blind.draft(INTENT))), PostRefused)
     assert await venue.cash() == 300
 
 

@@ -16,6 +16,7 @@ from pmarb.domain.book import Book, Level
 from pmarb.domain.orders import FillStatus, OrderState, OrderType
 from pmarb.domain.values import EXACT, MICRO, NANOS, ZERO, Side, round_down, round_up
 from pmarb.venue.port import (
+    Draft,
     Intent,
     PostAccepted,
     PostRefused,
@@ -84,10 +85,13 @@ class PaperVenue:
     async def prepare(self, tokens: Sequence[str]) -> None:
         """Nothing: there is nothing to sign."""
 
-    async def sign(self, intent: Intent) -> Signed:
+    async def draft(self, intent: Intent) -> Draft:
         if intent.side is not Side.BUY or intent.order_type not in (OrderType.FAK, OrderType.FOK):
             raise ValueError(f"paper trades FAK and FOK BUYs, the order was {intent.order_type} {intent.side}")
-        return Signed(order_hash=f"paper-{secrets.token_hex(16)}", intent=intent, payload=None)
+        return Draft(order_hash=f"paper-{secrets.token_hex(16)}", intent=intent, payload=None)
+
+    def seal(self, draft: Draft) -> Signed:
+        return Signed(order_hash=draft.order_hash, intent=draft.intent, payload=None)
 
     async def post(self, signed: Signed) -> PostResult:
         sent = self._clock.real()

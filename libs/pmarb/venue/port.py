@@ -26,6 +26,15 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An order about to be signed, whose hash is known; `payload` belongs to the implementation."""
+
+    order_hash: str
+    intent: Intent
+    payload: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
     """A signed order. `order_hash` is its EIP-712 hash, the venue's id; `payload` belongs to the implementation."""
 
@@ -132,11 +141,19 @@ class TradingVenue(Protocol):
     async def prepare(self, tokens: Sequence[str]) -> None:
         """Fetch what signing for these tokens needs (tick, neg-risk) so that the hot path asks nothing."""
 
-    async def sign(self, intent: Intent) -> Signed:
-        """Sign without sending.
+    async def draft(self, intent: Intent) -> Draft:
+        """Everything but the signature, so that the order can be written down before, or while, it is signed.
 
         Raises:
             ValueError: the intent cannot be expressed (off tick, too small).
+            VenueUnavailable: what drafting needs to know could not be read.
+        """
+
+    def seal(self, draft: Draft) -> Signed:
+        """Sign the draft; nothing is sent.
+
+        Raises:
+            ValueError: this signer cannot sign it.
         """
 
     async def post(self, signed: Signed) -> PostResult:

@@ -1,28 +1,33 @@
 """Every private surface of the official client that we lean on, in one place, with a contract test per release.
 
 The client is pinned exactly. Its hosts cannot be redirected publicly; its `create` may deploy a wallet through the
-relayer; it neither tells an order's hash before posting nor refreshes the venue's balance cache.
+relayer; it signs in one step with drafting, slowly, without telling the order's hash; it does not refresh the venue's
+balance cache.
 """
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Final, cast
 
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
+from coincurve import PrivateKey
 from polymarket._internal.actions.account import build_update_balance_allowance_request
-from polymarket._internal.actions.orders import typed_data
-from polymarket._internal.actions.orders.types import UnsignedOrder
+from polymarket._internal.actions.orders import limit, market
+from polymarket._internal.actions.orders.orders import create_signed_order, create_unsigned_order
+from polymarket._internal.actions.orders.types import OrderDraft
+from polymarket._internal.actions.orders.types import UnsignedOrder as Unsigned
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
-from polymarket._internal.protocol import is_v2_position_id
 from polymarket._internal.wallet import signature_type_for
 from polymarket.clients.async_secure import AsyncSecureClient
 from polymarket.environments import Environment
 from polymarket.models.clob import ApiKeyCreds
-from polymarket.models.clob.orders import SignedOrder
+from polymarket.models.clob.orders import MarketOrderType, SignedOrder
 from polymarket.models.types import ClobAssetId
+from polymarket.types import HexString
 
 from pmarb.domain.fees import FeeSchedule
+from pmarb.domain.values import Side
+from pmarb.venue import eip712
 
 PINNED: Final = "0.14.0"
 
@@ -117,23 +122,55 @@ async def refresh_balance(client: AsyncSecureClient) -> None:
     await client._ctx.secure_clob.get_json(path, params=params)
 
 
-def order_hash(signed: SignedOrder, *, neg_risk: bool) -> str:
-    """The EIP-712 hash of the order under its exchange's domain: the id the venue will know it by.
+async def draft_limit(
+    client: AsyncSecureClient, *, token: str, price: Decimal, shares: Decimal, side: Side
+) -> Unsigned:
+    """A GTC order, rounded by the client's own table, not signed."""
+    params = limit.validate_limit_order_params(asset_id=token, price=price, size=shares, side=side.value)
+    return _unsigned(client, await limit.prepare_limit_order_draft(client._ctx, params))
 
-    The same for every signature type: a deposit wallet's nested signature wraps this very struct (venue.md 2.4).
-    """
-    config = PRODUCTION_CONFIG
-    version_3 = is_v2_position_id(signed.token_id)
-    exchange = config.exchange_v3 if version_3 else config.neg_risk_exchange if neg_risk else config.standard_exchange
-    domain = encode(
-        ["bytes32", "bytes32", "bytes32", "uint256", "address"],
-        [
-            typed_data._DOMAIN_TYPE_HASH,
-            typed_data._PROTOCOL_NAME_HASH,
-            keccak(b"3" if version_3 else b"2"),
-            config.chain_id,
-            exchange,
-        ],
+
+async def draft_market_buy(
+    client: AsyncSecureClient, *, token: str, usd: Decimal, max_price: Decimal, kind: MarketOrderType
+) -> Unsigned:
+    """A FAK or FOK that spends `usd` at up to `max_price`, rounded by the client's own table, not signed."""
+    params = market.validate_market_order_params(
+        asset_id=token, side="BUY", amount=usd, max_price=max_price, order_type=kind
     )
-    contents = typed_data._order_contents_hash(cast(UnsignedOrder, signed))
-    return "0x" + keccak(b"\x19\x01" + keccak(domain) + contents).hex()
+    return _unsigned(client, await market.prepare_market_order_draft(client._ctx, params))
+
+
+async def draft_market_sell(
+    client: AsyncSecureClient, *, token: str, shares: Decimal, min_price: Decimal, kind: MarketOrderType
+) -> Unsigned:
+    """A FAK or FOK that sells `shares` at no less than `min_price`, not signed."""
+    params = market.validate_market_order_params(
+        asset_id=token, side="SELL", shares=shares, min_price=min_price, order_type=kind
+    )
+    return _unsigned(client, await market.prepare_market_order_draft(client._ctx, params))
+
+
+def domain(order: Unsigned) -> bytes:
+    """The domain the order is signed under."""
+    return _domain(str(order.exchange_address), order.protocol_version)
+
+
+def seal(client: AsyncSecureClient, order: Unsigned, key: PrivateKey, *, contents: bytes) -> SignedOrder:
+    """Sign the drafted order as the client would, and give it the client's form.
+
+    Raises:
+        ValueError: the client trades through a session key, whose signatures are wrapped once more.
+    """
+    if client._ctx.signer_type != "OWNER":
+        raise ValueError(f"the signer is a {client._ctx.signer_type}, only an owner's key is supported")
+    signed = eip712.signature(key, cast(eip712.UnsignedOrder, order), domain=domain(order), contents=contents)
+    return create_signed_order(order, HexString(signed))
+
+
+@cache
+def _domain(exchange: str, version: str) -> bytes:
+    return eip712.domain_separator(exchange=exchange, version=version)
+
+
+def _unsigned(client: AsyncSecureClient, drafted: OrderDraft) -> Unsigned:
+    return create_unsigned_order(drafted, wallet=client._ctx.wallet, wallet_type=client._ctx.wallet_type)

@@ -1,4 +1,4 @@
-"""The real signing path: the official client, of which only `create_*` and `post_order` are used to trade.
+"""The real trading path: the official client drafts and posts orders; the signature is ours, byte for byte its own.
 
 Its `place_*` answers a missing allowance with an on-chain approval and posts again; no trader should do that unasked.
 Nothing here is retried: who may have posted asks the venue what became of it.
@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, cast
 
+from coincurve import PrivateKey
+from polymarket._internal.actions.orders.types import UnsignedOrder
 from polymarket.clients.async_secure import AsyncSecureClient
 from polymarket.errors import (
     PolymarketError,
@@ -29,11 +31,12 @@ from pmarb import logs
 from pmarb.clock import Clock
 from pmarb.domain.orders import OrderState, OrderType
 from pmarb.domain.values import MICRO, NANOS, Side
-from pmarb.venue import replies, sdk
+from pmarb.venue import eip712, replies, sdk
 from pmarb.venue.account import own_trades
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import (
+    Draft,
     Intent,
     PostIndeterminate,
     PostResult,
@@ -81,8 +84,11 @@ class WrongWallet(ValueError):
 class SdkVenue:
     """See `pmarb.venue.port.TradingVenue`."""
 
-    def __init__(self, client: AsyncSecureClient, urls: sdk.Urls, clock: Clock, *, answer_within: float) -> None:
+    def __init__(
+        self, client: AsyncSecureClient, key: PrivateKey, urls: sdk.Urls, clock: Clock, *, answer_within: float
+    ) -> None:
         self._client = client
+        self._key = key
         self._urls = urls
         self._clock = clock
         self._answer_within = answer_within
@@ -114,7 +120,8 @@ class SdkVenue:
         if wallet.signature_type is not None and wallet.signature_type != found:
             await client.close()
             raise WrongWallet(f"SIGNATURE_TYPE was {wallet.signature_type}, but WALLET_ADDRESS is of type {found}")
-        return cls(client, urls, clock, answer_within=answer_within)
+        key = PrivateKey.from_hex(wallet.private_key.get_secret_value().removeprefix("0x"))
+        return cls(client, key, urls, clock, answer_within=answer_within)
 
     @property
     def wallet(self) -> str:
@@ -129,14 +136,20 @@ class SdkVenue:
         async with _reading():
             await asyncio.gather(*(sdk.terms(self._client, token) for token in tokens))
 
-    async def sign(self, intent: Intent) -> Signed:
-        terms = await sdk.terms(self._client, intent.token)
+    async def draft(self, intent: Intent) -> Draft:
         try:
-            signed = await self._created(intent)
+            order = await self._drafted(intent)
         except PolymarketError as error:
             raise ValueError(str(error)) from error
-        _require_exact(signed, intent)
-        return Signed(order_hash=sdk.order_hash(signed, neg_risk=terms.neg_risk), intent=intent, payload=signed)
+        _require_exact(order, intent)
+        contents = eip712.contents_hash(cast(eip712.UnsignedOrder, order))
+        order_hash = eip712.order_hash(sdk.domain(order), contents)
+        return Draft(order_hash=order_hash, intent=intent, payload=(order, contents))
+
+    def seal(self, draft: Draft) -> Signed:
+        order, contents = cast(tuple[UnsignedOrder, bytes], draft.payload)
+        signed = sdk.seal(self._client, order, self._key, contents=contents)
+        return Signed(order_hash=draft.order_hash, intent=draft.intent, payload=signed)
 
     async def post(self, signed: Signed) -> PostResult:
         assert isinstance(signed.payload, SignedOrder)
@@ -191,28 +204,25 @@ class SdkVenue:
         await self._records.close()
         await self._client.close()
 
-    async def _created(self, intent: Intent) -> SignedOrder:
+    async def _drafted(self, intent: Intent) -> UnsignedOrder:
+        client, token = self._client, intent.token
         if intent.order_type in (OrderType.GTC, OrderType.GTD):
-            return await self._client.create_limit_order(
-                asset_id=intent.token, price=intent.limit, size=intent.shares, side=intent.side.value
+            return await sdk.draft_limit(
+                client, token=token, price=intent.limit, shares=intent.shares, side=intent.side
             )
         kind: MarketOrderType = "FAK" if intent.order_type is OrderType.FAK else "FOK"
         if intent.side is Side.BUY:
-            return await self._client.create_market_order(
-                asset_id=intent.token, side="BUY", amount=intent.usd, max_price=intent.limit, order_type=kind
-            )
-        return await self._client.create_market_order(
-            asset_id=intent.token, side="SELL", shares=intent.shares, min_price=intent.limit, order_type=kind
-        )
+            return await sdk.draft_market_buy(client, token=token, usd=intent.usd, max_price=intent.limit, kind=kind)
+        return await sdk.draft_market_sell(client, token=token, shares=intent.shares, min_price=intent.limit, kind=kind)
 
 
-def _require_exact(signed: SignedOrder, intent: Intent) -> None:
-    """The client rounds by its own table; what it signed must be what was planned, to the millionth."""
+def _require_exact(order: UnsignedOrder, intent: Intent) -> None:
+    """The client rounds by its own table; what it drafts must be what was planned, to the millionth."""
     gives, takes = (intent.usd, intent.shares) if intent.side is Side.BUY else (intent.shares, intent.usd)
     planned = (gives / MICRO, takes / MICRO)
-    if (Decimal(signed.maker_amount), Decimal(signed.taker_amount)) != planned:
+    if (Decimal(order.maker_amount), Decimal(order.taker_amount)) != planned:
         raise ValueError(
-            f"signed {signed.maker_amount} for {signed.taker_amount}, planned {planned[0]} for {planned[1]}"
+            f"drafted {order.maker_amount} for {order.taker_amount}, planned {planned[0]} for {planned[1]}"
         )
 
 
