@@ -99,6 +99,8 @@ class Control:
         except ValueError as error:
             raise Refusal(f"mode must be one of {', '.join(Mode)}") from error
         self.world.engine.enter(mode, seconds=seconds)
+        if mode is Mode.RESTART:
+            self.world.polybolt.drain()
         return reply_json({"mode": str(self.world.engine.mode())})
 
     async def arm(self, request: Request) -> Response:
@@ -229,6 +231,7 @@ def ready_object(world: World, *, host: str) -> dict[str, Any]:
         "ws_market": f"{ws}/ws/market",
         "ws_user": f"{ws}/ws/user",
         "rtds": f"{ws}/rtds",
+        "polybolt": f"{ws}/polybolt",
         "spot": f"{ws}/spot",
         "web": f"{http}/web",
         "sandbox": f"{http}/sandbox",

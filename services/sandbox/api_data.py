@@ -21,6 +21,15 @@ from services.sandbox.world import World
 Row = dict[str, Any]
 PAGE_V1 = 100
 PAGE_V2 = 1000
+SORT_KEYS = {
+    "CURRENT": "currentValue",
+    "INITIAL": "initialValue",
+    "TOKENS": "size",
+    "CASHPNL": "cashPnl",
+    "PERCENTPNL": "percentPnl",
+    "TITLE": "title",
+    "PRICE": "curPrice",
+}
 
 
 class Data:
@@ -53,15 +62,24 @@ class Data:
         ]
         if request.query_params.get("redeemable") == "true":
             rows = [row for row in rows if row["redeemable"]]
+        if request.query_params.get("mergeable") == "true":
+            rows = [row for row in rows if row["mergeable"]]
+        events = query_list(request, "eventId")
+        rows = [row for row in rows if not events or row["eventId"] in events]
+        key = SORT_KEYS.get(request.query_params.get("sortBy", ""))
+        if key is not None:
+            rows.sort(key=lambda row: str(row[key]) if key == "title" else row[key])
+            if request.query_params.get("sortDirection", "DESC") == "DESC":
+                rows.reverse()
         threshold = size_threshold(request)
-        return reply_json(_slice_v1(request, [row for row in rows if row["size"] >= threshold]))
+        return reply_json(slice_v1(request, [row for row in rows if row["size"] >= threshold]))
 
     async def trades_v1(self, request: Request) -> Response:
-        return reply_json(_slice_v1(request, self._lines(request, trade_v1, kinds=("TRADE",))))
+        return reply_json(slice_v1(request, self._lines(request, trade_v1, kinds=("TRADE",))))
 
     async def activity_v1(self, request: Request) -> Response:
         kinds = tuple(query_list(request, "type"))
-        return reply_json(_slice_v1(request, self._lines(request, activity_v1, kinds=kinds)))
+        return reply_json(slice_v1(request, self._lines(request, activity_v1, kinds=kinds)))
 
     async def value_v1(self, request: Request) -> Response:
         account = self._account(request)
@@ -76,14 +94,14 @@ class Data:
             if not wanted or market.condition_id in wanted
         ]
         rows = [row for row in rows if (row["status"] == status if status else row["status"] != "CLOSED")]
-        return reply_json(_page_v2(request, rows))
+        return reply_json(page_v2(request, rows))
 
     async def trades_v2(self, request: Request) -> Response:
-        return reply_json(_page_v2(request, self._lines(request, trade_v2, kinds=("TRADE",))))
+        return reply_json(page_v2(request, self._lines(request, trade_v2, kinds=("TRADE",))))
 
     async def activity_v2(self, request: Request) -> Response:
         kinds = tuple(query_list(request, "type"))
-        return reply_json(_page_v2(request, self._lines(request, activity_v2, kinds=kinds)))
+        return reply_json(page_v2(request, self._lines(request, activity_v2, kinds=kinds)))
 
     async def value_v2(self, request: Request) -> Response:
         account = self._account(request)
@@ -290,12 +308,12 @@ def activity_v2(account: Account, line: Activity, market: Market | None) -> Row:
     }
 
 
-def _slice_v1(request: Request, rows: list[Row]) -> list[Row]:
+def slice_v1(request: Request, rows: list[Row]) -> list[Row]:
     offset, limit = query_int(request, "offset", 0), query_int(request, "limit", PAGE_V1)
     return rows[offset : offset + limit]
 
 
-def _page_v2(request: Request, rows: list[Row]) -> Row:
+def page_v2(request: Request, rows: list[Row]) -> Row:
     start = query_int(request, "cursor", 0)
     limit = min(query_int(request, "limit", PAGE_V2), PAGE_V2)
     following = start + limit

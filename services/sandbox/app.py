@@ -22,11 +22,13 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from services.sandbox.api_account import AccountApi
+from services.sandbox.api_analytics import Analytics
 from services.sandbox.api_chain import NodeApi, RelayerApi
 from services.sandbox.api_clob import PublicClob
 from services.sandbox.api_control import Control
 from services.sandbox.api_data import Data
 from services.sandbox.api_gamma import Gamma
+from services.sandbox.api_lists import Lists
 from services.sandbox.api_outside import Outside
 from services.sandbox.api_trading import Trading
 from services.sandbox.http import refusal_response
@@ -44,7 +46,7 @@ def build_app(world: World) -> FastAPI:
         await world.stop()
 
     app = FastAPI(title="Polymarket sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for part in (PublicClob, Trading, AccountApi, Gamma, Data, Outside, RelayerApi, NodeApi, Control):
+    for part in (PublicClob, Lists, Trading, AccountApi, Gamma, Data, Analytics, Outside, RelayerApi, NodeApi, Control):
         app.include_router(part(world).router())
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_malformed)
@@ -65,6 +67,7 @@ def add_sockets(app: FastAPI, world: World) -> None:
     app.add_api_websocket_route("/ws/market", world.feeds.serve_market)
     app.add_api_websocket_route("/ws/user", world.feeds.serve_user)
     app.add_api_websocket_route("/rtds", world.rtds.serve)
+    app.add_api_websocket_route("/polybolt", world.polybolt.serve)
     app.add_api_websocket_route("/spot/ws", spot_bare)
     app.add_api_websocket_route("/spot/ws/{stream:path}", spot_single)
     app.add_api_websocket_route("/spot/stream", spot_combined)

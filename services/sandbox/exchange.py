@@ -102,20 +102,28 @@ class Exchange:
     def is_marketable(self, order: Order) -> bool:
         return not order.order_type.rests or order.market.book.crosses(order.book_order())
 
-    def hold(self, order: Order) -> None:
+    def hold(self, order: Order, *, delayed: bool = False) -> None:
         """Reserve the funds of a taker order for the delay; it cannot be cancelled until `finish`."""
         order.fee_reserve = self._fee_estimate(order)
         self.orders[order.id] = order
         order.account.open_orders[order.id] = order
+        if delayed:
+            self.events.order_changed(order, "PLACEMENT")
 
-    def finish(self, order: Order) -> Placed:
+    def finish(self, order: Order, *, delayed: bool = False) -> Placed:
         """Re-check, match and rest or kill. Raises Refusal when nothing came of the order."""
         self.orders[order.id] = order
         try:
-            return self._match(order)
+            placed = self._match(order)
         except Refusal as refusal:
             self._drop(order, reason=refusal.text)
             raise
+        if delayed and placed.status == "live":
+            # Its moment passed without a match; the order stands.
+            order.status = OrderStatus.UNMATCHED
+            self.events.order_changed(order, "UPDATE")
+            order.status = OrderStatus.LIVE
+        return placed
 
     def cancel(self, account: Account, order_id: str, *, reason: str = "") -> str | None:
         """Cancel a resting order; returns the venue's reason when it cannot be cancelled."""

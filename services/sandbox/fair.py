@@ -18,6 +18,8 @@ from services.sandbox.terms import MINUTE_S, TWAP_S, Rule
 # Hidden log-odds of declared outcomes take a step this often, of this size.
 STEP_S = 60
 STEP_SD = 0.03
+# In longer windows the volatility of the moment says little about the rest.
+LONG_S = 900
 
 
 class Values:
@@ -43,7 +45,7 @@ class Values:
         path = self._path(market)
         spot, second = path.at(at_ns), at_ns / SECOND_NS
         left_s = max(terms.known - second, 1e-3)
-        deviation = math.sqrt(path.variance_per_second(at_ns) * left_s)
+        deviation = math.sqrt(path.expected_variance(at_ns, left_s) * left_s)
         if terms.rule in (Rule.TOUCH_HIGH, Rule.TOUCH_LOW):
             level = terms.high if terms.rule is Rule.TOUCH_HIGH else terms.low
             if self.touched(market, at_ns // SECOND_NS) or level is None:
@@ -127,6 +129,8 @@ class Values:
         at_ns = max(at_ns, path.origin_ns + 2 * TWAP_S * SECOND_NS)
         spot = path.at(at_ns) * math.exp(path.basis(at_ns))
         second, variance = at_ns // SECOND_NS, path.variance_per_second(at_ns)
+        if market.end - market.start > LONG_S:
+            variance = path.expected_variance(at_ns, market.end - at_ns / SECOND_NS)
         if second < market.start:
             first = market.start - TWAP_S
             seen = oracle.partial(start=first, end=second + 1) if second >= first else spot

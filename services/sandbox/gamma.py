@@ -130,7 +130,7 @@ def _kind(market: Market) -> dict[str, Any]:
         more["groupItemTitle"] = terms.group_title
     if terms.neg_risk:
         more["negRiskMarketID"] = neg_risk_id(terms)
-        more["negRiskRequestID"] = "0x" + keccak256(terms.slug.encode()).hex()
+        more["negRiskRequestID"] = neg_risk_request(terms)
     if terms.seconds_delay:
         more["secondsDelay"] = terms.seconds_delay
     if terms.game:
@@ -141,6 +141,10 @@ def _kind(market: Market) -> dict[str, Any]:
 
 def neg_risk_id(terms: Terms) -> str:
     return "0x" + keccak256(terms.event_slug.encode()).hex()[:62] + "00"
+
+
+def neg_risk_request(terms: Terms) -> str:
+    return "0x" + keccak256(terms.slug.encode()).hex()
 
 
 def event_header(markets: Sequence[Market]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from services.sandbox.accounts import Account
 from services.sandbox.auth import ApiKey
 from services.sandbox.book import Side
-from services.sandbox.clock import MS_NS, VenueClock
+from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
 from services.sandbox.eip712 import (
     VERSIONS,
     SignedFields,
@@ -74,12 +74,29 @@ class Gateway:
         order.created_ns = self._clock.now_ns()
         verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
         self._exchange.validate(order)
-        if self._exchange.is_marketable(order) and self.scenario.hold_ms > 0:
-            self._exchange.hold(order)
-            await self._clock.reach(order.created_ns + int(self.scenario.hold_ms * MS_NS))
+        terms = order.market.terms
+        if self._exchange.is_marketable(order):
+            if terms.seconds_delay:
+                return self._delay(order, seconds=terms.seconds_delay)
+            if terms.held and self.scenario.hold_ms > 0:
+                self._exchange.hold(order)
+                await self._clock.reach(order.created_ns + int(self.scenario.hold_ms * MS_NS))
         placed = self._exchange.finish(order)
         log_event("order_placed", order_id=order.id, status=placed.status, market=order.market.slug)
         return placed
+
+    def _delay(self, order: Order, *, seconds: float) -> Placed:
+        """Sports: the reply is `delayed` at once, the match comes later and is told on the user channel alone."""
+        self._exchange.hold(order, delayed=True)
+        task = asyncio.create_task(self._finish_later(order, order.created_ns + int(seconds * SECOND_NS)))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        log_event("order_placed", order_id=order.id, status="delayed", market=order.market.slug)
+        return Placed(order_id=order.id, status="delayed", making=0, taking=0, trade_ids=())
+
+    async def _finish_later(self, order: Order, due_ns: int) -> Placed:
+        await self._clock.reach(due_ns)
+        return self._exchange.finish(order, delayed=True)
 
     def _parse(self, payload: object, account: Account, key: ApiKey) -> tuple[Order, SignedFields, bytes]:
         if not isinstance(payload, dict) or not isinstance(payload.get("order"), dict):

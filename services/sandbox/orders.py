@@ -25,6 +25,7 @@ class OrderType(StrEnum):
 class OrderStatus(StrEnum):
     HELD = "DELAYED"
     LIVE = "LIVE"
+    UNMATCHED = "UNMATCHED"
     MATCHED = "MATCHED"
     CANCELED = "CANCELED"
 

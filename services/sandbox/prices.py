@@ -87,6 +87,19 @@ class IndexPath:
         jumps = self._scenario.jumps_per_hour / 3600 * (self._scenario.jump_bps * BASIS_POINT) ** 2
         return sigma * sigma + jumps
 
+    def expected_variance(self, venue_ns: int, seconds: float) -> float:
+        """Variance a second to expect on average over the next `seconds`: this block's, then that of any block."""
+        block_end_ns = (
+            self.origin_ns + ((venue_ns - self.origin_ns) // GRID_NS // BLOCK_STEPS + 1) * BLOCK_S * SECOND_NS
+        )
+        near = min(seconds, max(0.0, (block_end_ns - venue_ns) / SECOND_NS))
+        spread = self._scenario.sigma_window_sd
+        usual = (self._scenario.sigma_bps * BASIS_POINT) ** 2 * math.exp(2 * spread * spread)
+        jumps = self._scenario.jumps_per_hour / 3600 * (self._scenario.jump_bps * BASIS_POINT) ** 2
+        if seconds <= 0:
+            return self.variance_per_second(venue_ns)
+        return (self.variance_per_second(venue_ns) * near + (usual + jumps) * (seconds - near)) / seconds
+
     def oracle(self, second: int) -> float:
         """Oracle tick stamped with the venue second `second`: lagged index times the basis."""
         lagged = second * SECOND_NS - int(self._scenario.oracle_lag_s * SECOND_NS)

@@ -21,6 +21,8 @@ SLOW_CONSUMER = 1008
 class Connection:
     """One WebSocket. `push` never blocks."""
 
+    slow_code = SLOW_CONSUMER
+
     def __init__(self, socket: WebSocket, clock: VenueClock) -> None:
         self.socket = socket
         self._clock = clock
@@ -45,7 +47,7 @@ class Connection:
             due_ns, text = await self._queue.get()
             await self._clock.sleep_until(due_ns)
             await self.socket.send_text(text)
-        await self.socket.close(code=SLOW_CONSUMER)
+        await self.socket.close(code=self.slow_code)
 
 
 Client = TypeVar("Client", bound=Connection)

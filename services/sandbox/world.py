@@ -24,6 +24,7 @@ from services.sandbox.house import STEP_NS, House
 from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
 from services.sandbox.money import MICRO
+from services.sandbox.polybolt import PolyBolt
 from services.sandbox.prices import ASSETS, DAY_HISTORY_S, HISTORY_S, IndexPath, Oracle
 from services.sandbox.relayer import Relayer
 from services.sandbox.rtds import Rtds
@@ -109,6 +110,9 @@ class World:
             scenario=self.scenario,
             seed=settings.seed,
         )
+        self.polybolt = PolyBolt(
+            clock=self.clock, keys=self.keys, paths=self.paths, oracles=self.oracles, scenario=self.scenario
+        )
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
@@ -155,7 +159,7 @@ class World:
             else:
                 values[name] = bool(value) if isinstance(current, bool) else float(value)
         self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
-        for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.spot):
+        for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.polybolt, self.spot):
             part.scenario = self.scenario
         self.balances.stale = self.scenario.stale_balances
         return self.scenario
@@ -186,7 +190,7 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.spot.hub):
+        for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.polybolt.hub, self.spot.hub):
             await hub.close()
 
     def _on_loop_end(self, task: asyncio.Task[None]) -> None:
@@ -205,6 +209,7 @@ class World:
     def _step_second(self, now_ns: int) -> None:
         self.settlement.step(now_ns)
         self.rtds.step(now_ns // SECOND_NS)
+        self.polybolt.step(now_ns // SECOND_NS)
 
     def _step_heartbeats(self, now_ns: int) -> None:
         for api_key in self.heartbeats.silent(now_ns):
