@@ -31,5 +31,11 @@ class Balances:
         self._seen[key] = min(seen, actual)
         return self._seen[key]
 
+    def note(self, account: Account, token_id: str) -> None:
+        """After a move: what was spent is gone from the cache as well."""
+        if self.stale and not account.house:
+            self.of(account, CASH)
+            self.of(account, token_id)
+
     def refresh(self, account: Account, token_id: str = CASH) -> None:
         self._seen[(account.wallet, token_id)] = account.shares(token_id) if token_id else account.cash

@@ -238,6 +238,8 @@ class Exchange:
         fee = taker_fee(shares=shares, value=value, schedule=market.fees)
         moves = moves_of(market, taker, fills, fee=fee)
         apply_moves(market, moves, now_ns=now_ns)
+        for move in moves:
+            self.balances.note(move.account, move.token_id)
         market.book.apply(fills)
         market.volume += notional
         market.trades += 1

@@ -1,0 +1,96 @@
+"""Sandboxes for tests: a process on a free port, accounts on it, and the official clients pointed at it."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[Any]:
+    """A sandbox process; yields what it printed when it was ready."""
+    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", *options]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
+            assert process.wait(timeout=15) == 0
+
+
+def environment(ready: Any) -> Any:
+    """The unified client's own environment with every address replaced; nothing else about it changes."""
+    from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
+
+    config = dataclasses.replace(
+        PRODUCTION_CONFIG,
+        clob_url=ready["clob"],
+        gamma_url=ready["gamma"],
+        data_url=ready["data"],
+        relayer_url=ready["relayer"],
+        rpc_url=ready["rpc"],
+        clob_market_ws_url=ready["ws_market"],
+        clob_user_ws_url=ready["ws_user"],
+        rtds_ws_url=ready["rtds"],
+        realtime_ws_url=ready["polybolt"],
+        relayer_poll_frequency_ms=100,
+    )
+    return create_environment(name="sandbox", config=config)
+
+
+def fresh_account(ready: Any, signature_type: int) -> Any:
+    return httpx.post(f"{ready['sandbox']}/accounts", json={"signature_type": signature_type}).json()
+
+
+def control(ready: Any, path: str, **body: Any) -> Any:
+    reply = httpx.post(f"{ready['sandbox']}{path}", json=body)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def truth(ready: Any, account: Any) -> Any:
+    return httpx.get(f"{ready['sandbox']}/accounts/{account['address']}").json()
+
+
+def gamma(ready: Any, path: str, **params: Any) -> Any:
+    reply = httpx.get(f"{ready['gamma']}{path}", params=params)
+    reply.raise_for_status()
+    return reply.json()
+
+
+def next_window(ready: Any, *, asset: str = "btc", minutes: int = 15) -> Any:
+    """A window that has not begun: its price is a half and both sides are quoted."""
+    now = int(httpx.get(f"{ready['clob']}/time").text)
+    start = now // (60 * minutes) * 60 * minutes + 60 * minutes
+    if start - now < 120:
+        start += 60 * minutes
+    return gamma(ready, f"/markets/slug/{asset}-updown-{minutes}m-{start}")
+
+
+def tokens(market: Any) -> list[str]:
+    made: list[str] = market.get("positionIds") or json.loads(market["clobTokenIds"])
+    return made
+
+
+def until(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
+    """Ask every tenth of a second; returns the first true answer."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = holds()
+        if answer:
+            return answer
+        time.sleep(0.1)
+    pytest.fail("it never came true")
