@@ -16,6 +16,7 @@ from services.sandbox.api_control import ready_object
 from services.sandbox.app import build_app
 from services.sandbox.eventlog import log_event
 from services.sandbox.settings import SettingError, Settings, read_settings
+from services.sandbox.wire import ImpatientWebSocket
 from services.sandbox.world import World
 
 GRACE_S = 1
@@ -77,7 +78,7 @@ def main() -> int:
         port=settings.port,
         log_level="critical",
         access_log=False,
-        ws="websockets-sansio",
+        ws=ImpatientWebSocket,
         ws_ping_interval=None,
         timeout_graceful_shutdown=GRACE_S,
     )

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from services.sandbox import messages
 from services.sandbox.clock import MS_NS
 from services.sandbox.http import parse_json, reply_json
-from services.sandbox.markets import MIN_ORDER_SHARES, Market
+from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, number, text
 from services.sandbox.refusals import INVALID_PAYLOAD, MARKET_NOT_FOUND, NO_ORDERBOOK, Refusal
 from services.sandbox.world import World
@@ -148,7 +148,7 @@ class PublicClob:
 
     def _summary(self, token_id: str) -> dict[str, Any]:
         market = self._market(token_id)
-        stamp_ms = (market.changed_ns or market.created_ns) // MS_NS
+        stamp_ms = ((market.changed_ns or market.created_ns) + self.world.clock.skew_ns) // MS_NS
         return messages.book_summary(market, market.outcome_of(token_id), stamp_ms=stamp_ms)
 
     def _tops(self, token_id: str) -> tuple[int | None, int | None]:
@@ -182,7 +182,7 @@ def clob_market(market: Market) -> dict[str, Any]:
         "c": market.condition_id,
         "t": [{"t": token, "o": label} for token, label in zip(market.tokens, market.labels, strict=True)],
         "mts": number(market.tick),
-        "mos": MIN_ORDER_SHARES // MICRO,
+        "mos": number(market.min_size),
         "nr": market.neg_risk,
         "mbf": base_fee(market),
         "tbf": base_fee(market),

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from services.sandbox import user_messages
 from services.sandbox.accounts import Account
 from services.sandbox.engine import Mode
-from services.sandbox.faults import Fault
+from services.sandbox.faults import parse_spec
 from services.sandbox.http import parse_json, reply_json
 from services.sandbox.keccak import address_bytes, checksum_address
 from services.sandbox.money import text
@@ -104,27 +104,22 @@ class Control:
         return reply_json({"mode": str(self.world.engine.mode())})
 
     async def arm(self, request: Request) -> Response:
-        """`{"kind", "count"?, "seconds"?}`."""
+        """One fault, see `faults.Spec`; what is armed comes back."""
         body = await json_object(request)
         try:
-            fault = Fault(str(body.get("kind")))
+            self.world.mischief.do(parse_spec(body))
         except ValueError as error:
-            raise Refusal(f"kind must be one of {', '.join(Fault)}") from error
-        if fault is Fault.RESTART_425 and "seconds" in body:
-            # A restart of some length, with the post-only minutes that follow it; `count` alone refuses so many calls.
-            self.world.engine.enter(Mode.RESTART, seconds=float(body["seconds"]))
-            return reply_json({"armed": self.world.faults.armed()})
-        self.world.faults.arm(fault, count=int(body.get("count", 1)), seconds=float(body.get("seconds", 5)))
-        return reply_json({"armed": self.world.faults.armed()})
+            raise Refusal(str(error)) from error
+        return reply_json(self._faults())
 
     async def armed(self, request: Request) -> Response:
         require_private(request)
-        return reply_json({"armed": self.world.faults.armed()})
+        return reply_json(self._faults())
 
     async def disarm(self, request: Request) -> Response:
         require_private(request)
-        self.world.faults.clear()
-        return reply_json({"armed": {}})
+        self.world.mischief.undo()
+        return reply_json(self._faults())
 
     async def scenarios(self, request: Request) -> Response:
         require_private(request)
@@ -157,6 +152,9 @@ class Control:
             self.world.settlement.resolve(market, now_ns, decided=None if wanted is None else (wanted,))
         winner = None if market.winner is None else market.labels[market.winner]
         return reply_json({"slug": slug, "winner": winner})
+
+    def _faults(self) -> dict[str, Any]:
+        return {"armed": self.world.faults.armed(), "struck": self.world.faults.struck}
 
     def _truth(self, account: Account) -> dict[str, Any]:
         """Everything the venue knows about an account; amounts as decimal text."""

@@ -14,11 +14,10 @@ from services.sandbox.accounts import Account
 from services.sandbox.api_account import authenticate
 from services.sandbox.auth import ApiKey
 from services.sandbox.exchange import Placed
-from services.sandbox.faults import HELD_REPLY_REAL_S, Fault
 from services.sandbox.gateway import batch_refusal, reply
-from services.sandbox.http import BrokenReply, parse_json, reply_json
+from services.sandbox.http import parse_json, reply_json
 from services.sandbox.orders import Order
-from services.sandbox.refusals import INTERNAL, INVALID_PAYLOAD, RESTARTING, Refusal
+from services.sandbox.refusals import INVALID_PAYLOAD, Refusal
 from services.sandbox.world import World
 
 MAX_BATCH_ORDERS = 15
@@ -50,10 +49,10 @@ class Trading:
     async def post_order(self, request: Request) -> Response:
         account, key, body = await authenticate(self.world, request)
         payload = parse_json(body)
-        self._strike_before([payload])
+        self._admit([payload])
         headers = self.world.limiter.spend_order(key.address)
         placed = await self.world.gateway.place(payload, account=account, key=key)
-        return await self._strike_after(reply_json(reply(placed), headers=headers))
+        return reply_json(reply(placed), headers=headers)
 
     async def post_orders(self, request: Request) -> Response:
         """A batch: every entry has its own result, in the order sent; an entry never fails the others."""
@@ -63,10 +62,10 @@ class Trading:
             raise Refusal(INVALID_PAYLOAD)
         if len(payloads) > MAX_BATCH_ORDERS:
             raise Refusal(f"Too many orders in payload: {len(payloads)}, max allowed: {MAX_BATCH_ORDERS}")
-        self._strike_before(payloads)
+        self._admit(payloads)
         headers = self.world.limiter.spend_order(key.address, len(payloads))
         results = await asyncio.gather(*(self._place_entry(entry, account, key) for entry in payloads))
-        return await self._strike_after(reply_json(results, headers=headers))
+        return reply_json(results, headers=headers)
 
     async def cancel_order(self, request: Request) -> Response:
         account, key, body = await authenticate(self.world, request)
@@ -117,7 +116,6 @@ class Trading:
         return reply(placed)
 
     def _cancel_ids(self, account: Account, key: ApiKey, ids: Sequence[str]) -> Response:
-        self._refuse_while_restarting()
         self.world.engine.admit_cancels()
         headers = self.world.limiter.spend_cancel(key.address, len(ids))
         canceled, refused = [], {}
@@ -131,30 +129,12 @@ class Trading:
 
     def _cancel(self, key: ApiKey, orders: Iterable[Order]) -> Response:
         """Everything that rests; what is still held cannot be cancelled and is not listed."""
-        self._refuse_while_restarting()
         self.world.engine.admit_cancels()
         resting = [order for order in orders if order.resting]
         headers = self.world.limiter.spend_cancel(key.address, 1)
         canceled, refused = self.world.exchange.cancel_where(resting)
         return reply_json({"canceled": canceled, "not_canceled": refused}, headers=headers)
 
-    def _refuse_while_restarting(self) -> None:
-        if self.world.faults.take(Fault.RESTART_425):
-            raise Refusal(RESTARTING, status=425)
-
-    def _strike_before(self, payloads: Iterable[object]) -> None:
-        self._refuse_while_restarting()
+    def _admit(self, payloads: Iterable[object]) -> None:
         post_only = all(isinstance(each, dict) and each.get("postOnly") is True for each in payloads)
         self.world.engine.admit_orders(post_only=post_only)
-        if self.world.faults.take(Fault.ERROR_500_BEFORE):
-            raise Refusal(INTERNAL, status=500)
-
-    async def _strike_after(self, response: Response) -> Response:
-        """The order is in; what the client hears of it is another matter."""
-        if self.world.faults.take(Fault.ERROR_500_AFTER):
-            raise Refusal(INTERNAL, status=500)
-        if self.world.faults.take(Fault.LOST_REPLY):
-            return BrokenReply()
-        if self.world.faults.take(Fault.TIMEOUT_AFTER_ACCEPT):
-            await asyncio.sleep(HELD_REPLY_REAL_S)
-        return response

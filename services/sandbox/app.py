@@ -31,6 +31,7 @@ from services.sandbox.api_gamma import Gamma
 from services.sandbox.api_lists import Lists
 from services.sandbox.api_outside import Outside
 from services.sandbox.api_trading import Trading
+from services.sandbox.faultgate import FaultGate
 from services.sandbox.http import refusal_response
 from services.sandbox.refusals import INVALID_PAYLOAD, Refusal
 from services.sandbox.world import World
@@ -51,6 +52,7 @@ def build_app(world: World) -> FastAPI:
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_malformed)
     add_sockets(app, world)
+    app.add_middleware(FaultGate, world=world)
     return app
 
 

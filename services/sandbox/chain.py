@@ -106,6 +106,8 @@ class Chain:
 
     def _redeem(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
         market, now_ns = self._market(arguments.word(2).hex(), target), self._exchange.clock.now_ns()
+        if market.closed and not self._exchange.pays(account, market):
+            return
         for outcome in (0, 1):
             positions.redeem(account, market, outcome, now_ns=now_ns, transaction=transaction)
 
@@ -113,6 +115,8 @@ class Chain:
         market, outcome = self._market(arguments.word(0)[:31].hex(), target), arguments.number(1)
         if outcome > 1:
             raise ChainError("invalid outcome")
+        if market.closed and not self._exchange.pays(account, market):
+            return
         now_ns, shares = self._exchange.clock.now_ns(), arguments.number(2)
         positions.redeem(account, market, outcome, now_ns=now_ns, transaction=transaction, shares=shares)
 

@@ -64,7 +64,6 @@ class Exchange:
         accounts: Accounts,
         events: Events,
         run_tag: str,
-        ghost: Callable[[], bool] = lambda: False,
         balances: Balances | None = None,
     ) -> None:
         self.clock = clock
@@ -75,7 +74,10 @@ class Exchange:
         self.orders: dict[str, Order] = {}
         self.trades: dict[str, Trade] = {}
         self.unsettled: deque[Trade] = deque()
-        self._ghost = ghost
+        # What faults may decide: a trade that will fail, a match that comes too late, a redemption that moves nothing.
+        self.ghost: Callable[[Trade], bool] = lambda _: False
+        self.before_match: Callable[[Order], None] = lambda _: None
+        self.pays: Callable[[Account, Market], bool] = lambda _, __: True
         self._run_tag = run_tag
         self._serial = 0
 
@@ -113,6 +115,7 @@ class Exchange:
     def finish(self, order: Order, *, delayed: bool = False) -> Placed:
         """Re-check, match and rest or kill. Raises Refusal when nothing came of the order."""
         self.orders[order.id] = order
+        self.before_match(order)
         try:
             placed = self._match(order)
         except Refusal as refusal:
@@ -269,7 +272,7 @@ class Exchange:
         return trade
 
     def _record(self, trade: Trade) -> None:
-        trade.will_fail = self._ghost()
+        trade.will_fail = self.ghost(trade)
         self.trades[trade.id] = trade
         self.unsettled.append(trade)
         for account in trade.parties():

@@ -13,7 +13,6 @@ from services.sandbox.accounts import Account
 from services.sandbox.auth import Keys
 from services.sandbox.book import BookOrder, Fill
 from services.sandbox.clock import VenueClock
-from services.sandbox.faults import Faults
 from services.sandbox.markets import Market, Markets
 from services.sandbox.orders import Order
 from services.sandbox.scenario import Scenario
@@ -31,25 +30,23 @@ class MarketClient(Connection):
 
 
 class UserClient(Connection):
-    """A user-channel connection; `account` is None until its credentials were accepted."""
+    """A user-channel connection; its account is None until its credentials were accepted."""
 
     def __init__(self, socket: WebSocket, clock: VenueClock) -> None:
         super().__init__(socket, clock)
-        self.account: Account | None = None
         self.markets: set[str] = set()
 
 
 class Feeds:
     """Implements the exchange's Events over the two hubs."""
 
-    def __init__(self, *, clock: VenueClock, markets: Markets, keys: Keys, faults: Faults, scenario: Scenario) -> None:
+    def __init__(self, *, clock: VenueClock, markets: Markets, keys: Keys, scenario: Scenario) -> None:
         self.scenario = scenario
         self.market_hub: Hub[MarketClient] = Hub()
         self.user_hub: Hub[UserClient] = Hub()
         self._clock = clock
         self._markets = markets
         self._keys = keys
-        self._faults = faults
         self._tops: dict[str, tuple[str, str]] = {}
 
     # --- what the exchange reports ----------------------------------------------------------------------------------
@@ -84,19 +81,19 @@ class Feeds:
     def market_created(self, market: Market) -> None:
         text = encode(messages.new_market(market, stamp_ms=self._clock.now_ms()))
         for client in self.market_hub.each():
-            if client.custom and not self._faults.frozen():
+            if client.custom:
                 client.push(text, delay_ms=self.scenario.clob_ws_ms)
 
     def market_resolved(self, market: Market) -> None:
         self._send(market, messages.market_resolved(market, stamp_ms=self._clock.now_ms()), custom=True)
 
     def order_changed(self, order: Order, kind: str, reason: str = "") -> None:
-        event = user_messages.order_event(order, kind=kind, reason=reason, now_ns=self._clock.now_ns())
+        event = user_messages.order_event(order, kind=kind, reason=reason, now_ns=self._clock.stamp_ns())
         self._tell(order.account, order.market, event)
 
     def trade_changed(self, trade: Trade) -> None:
         for account in trade.parties():
-            event = user_messages.trade_event(trade, account, now_ns=self._clock.now_ns())
+            event = user_messages.trade_event(trade, account, now_ns=self._clock.stamp_ns())
             self._tell(account, trade.market, event)
 
     # --- connections ------------------------------------------------------------------------------------------------
@@ -126,7 +123,7 @@ class Feeds:
             for token in fresh
             if (market := self._markets.by_token.get(token)) is not None and not market.closed
         ]
-        if books and not self._faults.frozen():
+        if books:
             client.push_json(books, delay_ms=self.scenario.clob_ws_ms)
 
     def _on_user_text(self, client: UserClient, text: str) -> None:
@@ -153,8 +150,6 @@ class Feeds:
         return any(not client.tokens.isdisjoint(market.tokens) for client in self.market_hub.clients)
 
     def _send(self, market: Market, message: dict[str, Any], *, token: str | None = None, custom: bool = False) -> None:
-        if self._faults.frozen():
-            return
         wanted = (token,) if token else market.tokens
         receivers = [client for client in self.market_hub.clients if _wants(client, wanted, custom=custom)]
         if receivers:
@@ -175,11 +170,11 @@ def _wants(client: MarketClient, tokens: Iterable[str], *, custom: bool) -> bool
 def parse_frame(client: Connection, text: str) -> dict[str, Any] | None:
     """The JSON object of a frame; answers PING itself. The venue ignores what it cannot read."""
     if text == "PING":
-        client.push("PONG")
+        client.answer("PONG")
         return None
     try:
         frame = orjson.loads(text)
     except orjson.JSONDecodeError:
-        client.push("INVALID OPERATION")
+        client.answer("INVALID OPERATION")
         return None
     return frame if isinstance(frame, dict) else None

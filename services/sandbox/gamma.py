@@ -10,7 +10,7 @@ import orjson
 
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.keccak import keccak256
-from services.sandbox.markets import MIN_ORDER_SHARES, Market
+from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, number, text
 from services.sandbox.terms import TWAP_S, Series, Terms
 
@@ -34,7 +34,6 @@ FIXED: dict[str, Any] = {
     "rewardsMaxSpread": 4.5,
     "automaticallyActive": True,
     "manualActivation": False,
-    "umaResolutionStatuses": "[]",
     "pendingDeployment": False,
     "deploying": False,
     "rfqEnabled": False,
@@ -96,7 +95,7 @@ def bare_market(market: Market) -> dict[str, Any]:
         "updatedAt": iso_ns(_updated_ns(market)),
         "questionID": "0x" + market.condition_id[:1:-1],
         "orderPriceMinTickSize": number(market.tick),
-        "orderMinSize": MIN_ORDER_SHARES // MICRO,
+        "orderMinSize": number(market.min_size),
         "volumeNum": number(market.volume),
         "endDateIso": iso(market.end)[:10],
         "startDateIso": iso(market.created_ns / SECOND_NS)[:10],
@@ -105,6 +104,7 @@ def bare_market(market: Market) -> dict[str, Any]:
         "negRisk": market.neg_risk,
         "acceptingOrdersTimestamp": iso(market.created_ns / SECOND_NS),
         "eventStartTime": iso(market.start),
+        "umaResolutionStatuses": json_text(["proposed", "disputed"] if market.dispute_s else []),
     }
     return FIXED | market_dict | _ids(market) | _kind(market) | _fees(market) | _quote(market) | _result(market)
 

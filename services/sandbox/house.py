@@ -37,6 +37,7 @@ class Desk:
     trades_seen: int = -1
     race_at_ns: int = 0
     next_ns: int = 0
+    away_until_ns: int = 0
 
 
 class House:
@@ -54,7 +55,7 @@ class House:
     ) -> None:
         self.scenario = scenario
         self._exchange = exchange
-        self._makers = makers
+        self.makers = makers
         self._takers = takers
         self._values = values
         self._seed = seed
@@ -68,6 +69,8 @@ class House:
             if not market.accepting:
                 continue
             desk = self._desks.setdefault(market.slug, Desk())
+            if now_ns < desk.away_until_ns:
+                continue
             making = market.terms.making
             if now_ns < desk.next_ns:
                 continue
@@ -80,6 +83,15 @@ class House:
             if not far:
                 self._race(market, desk, now_ns)
                 self._stray(market, making.every_s)
+
+    def pause(self, market: Market, *, until_ns: int) -> None:
+        """Nobody of the house moves in this market for a while; what it quotes stays."""
+        self._desks.setdefault(market.slug, Desk()).away_until_ns = until_ns
+
+    def leave(self, market: Market, *, until_ns: int) -> None:
+        """The makers take their quotes away and come back later."""
+        self.forget(market)
+        self.pause(market, until_ns=until_ns)
 
     def forget(self, market: Market) -> None:
         """Drop the desk of a market that no longer trades, and its quotes."""
@@ -143,7 +155,7 @@ class House:
 
     def _rest(self, market: Market, *, is_bid: bool, price: int, size: int) -> None:
         order = self._order(
-            self._makers, outcome=0 if is_bid else 1, price=price if is_bid else MICRO - price, shares=size
+            self.makers, outcome=0 if is_bid else 1, price=price if is_bid else MICRO - price, shares=size
         )
         if not market.book.crosses(order):
             market.book.add(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -59,6 +59,11 @@ class Market:
     last_side: str = ""
     changed_ns: int = 0
     trades: int = 0
+    min_size: int = MIN_ORDER_SHARES
+    # Venue seconds by which a dispute delays the resolution.
+    dispute_s: float = 0.0
+    # The resolution will be 50-50 whatever the answer is.
+    split: bool = False
     fees: FeeSchedule = field(default_factory=FeeSchedule)
     # (second, price of the first outcome), one a minute.
     history: list[tuple[int, int]] = field(default_factory=list)
@@ -161,6 +166,7 @@ class Markets:
         self.by_condition: dict[str, Market] = {}
         self.by_token: dict[str, Market] = {}
         self.by_number: dict[str, Market] = {}
+        self.on_new: Callable[[Market], None] = lambda _: None
         self._live: list[Market] = []
         self._made: set[tuple[str, int]] = set()
 
@@ -192,4 +198,5 @@ class Markets:
         self.by_number[str(market.number)] = market
         for token in market.tokens:
             self.by_token[token] = market
+        self.on_new(market)
         return market

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from services.sandbox.book import BookOrder, Fill, Side
-from services.sandbox.markets import MIN_ORDER_SHARES, Market
+from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, text, vwap_text
 
 Message = dict[str, Any]
@@ -29,7 +29,7 @@ def book_summary(market: Market, outcome: int, *, stamp_ms: int) -> Message:
         "hash": "",
         "bids": levels(market.book.sizes(outcome=outcome, side=Side.BUY)),
         "asks": levels(reversed(asks)),
-        "min_order_size": text(MIN_ORDER_SHARES),
+        "min_order_size": text(market.min_size),
         "tick_size": text(market.tick),
         "neg_risk": market.neg_risk,
         "last_trade_price": last_price(market, outcome),

@@ -18,7 +18,7 @@ from services.sandbox.auth import Keys
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock, wall_seconds
 from services.sandbox.prices import ASSETS, IndexPath, Oracle
 from services.sandbox.scenario import Scenario
-from services.sandbox.streams import Connection, Hub
+from services.sandbox.streams import Connection, Hub, encode
 
 SPOT, TWAP = "price.crypto", "price.crypto.twap"
 WINDOW_S = 60
@@ -114,7 +114,7 @@ class PolyBolt:
     def _act(self, client: PriceClient, frame: dict[str, Any], op: str) -> None:
         rid = {"rid": frame["rid"]} if isinstance(frame.get("rid"), str) else {}
         if op == "ping":
-            client.push_json({"op": "pong", **rid})
+            client.answer(encode({"op": "pong", **rid}))
         elif op == "auth":
             self._authenticate(client, frame, rid)
         elif op not in ("subscribe", "unsubscribe"):

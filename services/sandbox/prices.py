@@ -55,6 +55,7 @@ class IndexPath:
     ) -> None:
         self.asset = asset
         self.origin_ns = anchor_ns - history_s * SECOND_NS
+        self._anchor_step = (anchor_ns - self.origin_ns) // GRID_NS
         self._seed = seed
         self._scenario = scenario
         self._starts = [math.log(asset.start_price)]
@@ -109,7 +110,19 @@ class IndexPath:
         """Log distance of the oracle from the index: an Ornstein-Uhlenbeck process on a 1 s grid."""
         offset = max(0, (venue_ns - self.origin_ns) // SECOND_NS)
         block, second = divmod(offset, BLOCK_S)
-        return self._basis_block(block)[second]
+        return self._basis_block(block)[second] + self._basis_jump(venue_ns)
+
+    def _basis_jump(self, venue_ns: int) -> float:
+        """The steps of a scenario: none before the first, then there and back by turns."""
+        since_s = (venue_ns - self.origin_ns) / SECOND_NS - self._anchor_step / STEPS_PER_SECOND
+        if not self._scenario.basis_jump_bps or since_s < 0:
+            return 0.0
+        away = int(since_s / self._scenario.basis_jump_every_s) % 2
+        return away * self._scenario.basis_jump_bps * BASIS_POINT
+
+    def _gap_step(self) -> int:
+        """Grid points between two gaps; 0 without gaps."""
+        return round(self._scenario.spot_gap_every_s * STEPS_PER_SECOND) if self._scenario.spot_gap_bps else 0
 
     def block(self, number: int) -> array[float]:
         found = self._blocks.get(number)
@@ -129,13 +142,16 @@ class IndexPath:
         rng = Random(f"{self._seed}:{self.asset.code}:path:{number}")
         step_sd = self._sigma(number) * BASIS_POINT / math.sqrt(STEPS_PER_SECOND)
         jump_chance = self._scenario.jumps_per_hour / 3600 / STEPS_PER_SECOND
-        level = self._starts[number]
+        level, gap_step = self._starts[number], self._gap_step()
         prices = array("d", bytes(8 * BLOCK_STEPS))
         for step in range(BLOCK_STEPS):
             prices[step] = math.exp(level)
             level += rng.gauss(0.0, step_sd)
             if rng.random() < jump_chance:
                 level += rng.gauss(0.0, self._scenario.jump_bps * BASIS_POINT)
+            since = number * BLOCK_STEPS + step + 1 - self._anchor_step
+            if gap_step and since > 0 and since % gap_step == 0:
+                level += (1 if rng.random() < 0.5 else -1) * self._scenario.spot_gap_bps * BASIS_POINT
         if len(self._starts) == number + 1:
             self._starts.append(level)
         _remember(self._blocks, number, prices)

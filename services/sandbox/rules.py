@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.sandbox.book import Side
-from services.sandbox.markets import FINE_TICK, MIN_ORDER_SHARES
+from services.sandbox.markets import FINE_TICK
 from services.sandbox.money import MICRO, decimals, text
 from services.sandbox.orders import Order, OrderType
 
@@ -62,10 +62,9 @@ def tick_refusal(order: Order) -> str | None:
 
 def size_refusal(order: Order, *, marketable: bool) -> str | None:
     """Five shares for resting types, one dollar for a marketable BUY."""
-    if order.order_type.rests and order.size < MIN_ORDER_SHARES:
-        return (
-            f"order {order.id} is invalid. Size ({text(order.size)}) lower than the minimum: {text(MIN_ORDER_SHARES)}"
-        )
+    if order.order_type.rests and order.size < order.market.min_size:
+        least = text(order.market.min_size)
+        return f"order {order.id} is invalid. Size ({text(order.size)}) lower than the minimum: {least}"
     if marketable and order.side is Side.BUY and order.maker_amount < MIN_MARKETABLE_BUY:
         return small_buy_refusal(order.maker_amount)
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.sandbox.faults import Fault, Spec, Timed
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lognormal:
@@ -26,6 +28,11 @@ class Scenario:
     jump_bps: float = 5.0
     basis_sd_bps: float = 1.5
     basis_half_life_s: float = 1800.0
+    # From the anchor on, the oracle steps away from the index this far and back, by turns; so does the index itself.
+    basis_jump_bps: float = 0.0
+    basis_jump_every_s: float = 120.0
+    spot_gap_bps: float = 0.0
+    spot_gap_every_s: float = 90.0
     oracle_lag_s: float = 0.5
     # Makers.
     maker_lag: Lognormal = Lognormal(median=1.08, sigma=1.56)
@@ -57,6 +64,9 @@ class Scenario:
     redeem_after_s: float = 10.0
     mined_after_s: float = 2.0
     confirmed_after_s: float = 5.0
+    failed_prob: float = 0.001
+    # What goes wrong, and when.
+    faults: tuple[Timed, ...] = ()
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -72,6 +82,56 @@ SCENARIOS: dict[str, Scenario] = {
             competitors=False,
         ),
         Scenario(
+            name="no_competitors",
+            summary="the makers of efficient, and nobody who races you for their stale quotes",
+            competitors=False,
+        ),
+        Scenario(
+            name="stale_oracle",
+            summary="every minute the oracle streams of the RTDS fall silent for 25 s while everything else goes on",
+            faults=tuple(
+                Timed(
+                    at_s=20,
+                    every_s=60,
+                    spec=Spec(kind=Fault.WS_FREEZE, channel="rtds", match=topic, seconds=25),
+                )
+                for topic in ("crypto_prices_chainlink", "crypto_prices_twap")
+            ),
+        ),
+        Scenario(
+            name="crossed_book",
+            summary="every 20 s the running books show a bid above their ask for 3 s; nobody can trade with it",
+            faults=(Timed(at_s=10, every_s=20, spec=Spec(kind=Fault.BOOK_CROSSED, seconds=3)),),
+        ),
+        Scenario(
+            name="basis_jump",
+            summary="every two minutes the oracle steps 8 basis points away from the index, or back",
+            basis_jump_bps=8.0,
+        ),
+        Scenario(
+            name="restart_425",
+            summary="after a minute, and every ten, the engine restarts: 90 s of 425, then two minutes post-only",
+            faults=(Timed(at_s=60, every_s=600, spec=Spec(kind=Fault.ENGINE_RESTART)),),
+        ),
+        Scenario(
+            name="fee_change",
+            summary="after a minute the fee of every market, old and new, goes from 0.07 to 0.10, later to 0.04",
+            faults=(
+                Timed(at_s=60, spec=Spec(kind=Fault.MARKET_CHANGED, fee_rate="0.10")),
+                Timed(at_s=660, spec=Spec(kind=Fault.MARKET_CHANGED, fee_rate="0.04")),
+            ),
+        ),
+        Scenario(
+            name="settlement_failed",
+            summary="35 of 100 matched BUYs of clients are ghosts: MATCHED, then FAILED",
+            faults=(Timed(at_s=0, spec=Spec(kind=Fault.GHOST_FILL, rate=0.35, side="BUY")),),
+        ),
+        Scenario(
+            name="spot_gap",
+            summary="every 90 s the index gaps by 20 basis points within 50 ms",
+            spot_gap_bps=20.0,
+        ),
+        Scenario(
             name="instant",
             summary="no order path, no hold, no feed delays: for tests of mechanics",
             order_path_ms=Lognormal(median=0.0, sigma=0.0),
@@ -80,6 +140,7 @@ SCENARIOS: dict[str, Scenario] = {
             rtds_spot_ms=0.0,
             rtds_oracle_ms=0.0,
             clob_ws_ms=0.0,
+            failed_prob=0.0,
         ),
     )
 }

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from services.sandbox.catalog import DEFAULT_FAMILIES, FAMILY_NAMES, families_named
 from services.sandbox.scenario import DEFAULT_SCENARIO, SCENARIOS
+from services.sandbox.scenario_file import scenario_of
 from services.sandbox.world import RunSettings
 
 Value = TypeVar("Value")
@@ -47,7 +48,8 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         try:
             return parse(raw)
         except (ValueError, KeyError) as error:
-            raise SettingError(f"{variable} (--{flag.replace('_', '-')}) was {raw!r}; allowed: {allowed}") from error
+            was = f"{raw!r} ({error})" if raw.endswith(".json") else repr(raw)
+            raise SettingError(f"{variable} (--{flag.replace('_', '-')}) was {was}; allowed: {allowed}") from error
 
     names, families = ", ".join(SCENARIOS), ", ".join(FAMILY_NAMES)
     return Settings(
@@ -56,7 +58,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         as_json=flags["json"],
         run=RunSettings(
             seed=pick("seed", "SANDBOX_SEED", "1", _within(0, 2**63), "a whole number from 0"),
-            scenario=pick("scenario", "SANDBOX_SCENARIO", DEFAULT_SCENARIO, SCENARIOS.__getitem__, names),
+            scenario=pick("scenario", "SANDBOX_SCENARIO", DEFAULT_SCENARIO, scenario_of, f"{names}, or a FILE.json"),
             speed=pick("speed", "CLOCK_SPEED", "1", _speed, f"a number above 0 and up to {MAX_SPEED:g}"),
             anchor_ns=pick(
                 "anchor_ns", "CLOCK_ANCHOR_NS", str(time.time_ns()), _within(1, 2**63), "nanoseconds since 1970"
@@ -68,7 +70,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
 
 
 def parser() -> argparse.ArgumentParser:
-    described = "\n".join(f"  {each.name:<12} {each.summary}" for each in SCENARIOS.values())
+    described = "\n".join(f"  {each.name:<17} {each.summary}" for each in SCENARIOS.values())
     made = argparse.ArgumentParser(
         prog="python -m services.sandbox",
         description="A Polymarket look-alike to test against: signed orders, books, streams, fees, settlement, faults.",
@@ -78,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--host", help="address to listen on (SANDBOX_HOST, default 127.0.0.1)")
     made.add_argument("--port", help="port, 0 for any free one (SANDBOX_PORT, default 8900)")
     made.add_argument("--seed", help="prices, keys, markets and settlement follow from it (SANDBOX_SEED, default 1)")
-    made.add_argument("--scenario", help=f"{', '.join(SCENARIOS)} (SANDBOX_SCENARIO, default {DEFAULT_SCENARIO})")
+    made.add_argument(
+        "--scenario", help=f"{', '.join(SCENARIOS)}, or a FILE.json (SANDBOX_SCENARIO, default {DEFAULT_SCENARIO})"
+    )
     made.add_argument(
         "--families", help=f"all, or some of {', '.join(FAMILY_NAMES)} (SANDBOX_FAMILIES, default 5m,15m)"
     )

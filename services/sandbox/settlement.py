@@ -41,6 +41,7 @@ class Settlement:
         self._paths = paths
         self._seed = seed
         self._unredeemed: list[Market] = []
+        self._settling = 0
 
     def step(self, now_ns: int) -> None:
         for market in self._exchange.markets.roll(now_ns=now_ns, spot=self._spot):
@@ -84,14 +85,21 @@ class Settlement:
         """Seconds from the end to the official close, the same for a market in every run of a seed."""
         rng = Random(f"{self._seed}:settle:{market.slug}")
         shape, median = self.scenario.settle, market.terms.settle_s
-        if median is not None:
-            return median * math.exp(rng.gauss(0.0, shape.sigma))
-        return min(self.scenario.settle_max_s, shape.median * math.exp(rng.gauss(0.0, shape.sigma)))
+        factor = math.exp(rng.gauss(0.0, shape.sigma))
+        quiet_s = min(self.scenario.settle_max_s, shape.median * factor) if median is None else median * factor
+        return quiet_s + market.dispute_s
+
+    def fails(self) -> bool:
+        """Does the next trade fail by itself? The n-th one of clients does so in every run of a seed."""
+        self._settling += 1
+        return Random(f"{self._seed}:fails:{self._settling}").random() < self.scenario.failed_prob
 
     def resolve(self, market: Market, now_ns: int, *, decided: tuple[int | str] | None = None) -> None:
         """Close a market with its answer, or with what the caller decided: an outcome or "even" for 50-50."""
         self.stop(market)
         answer = self._values.answer(market) if decided is None else decided[0]
+        if market.split:
+            answer = "even"
         market.winner, market.even = (answer, False) if isinstance(answer, int) else (None, True)
         if market.terms.rule is not Rule.DECLARED and now_ns >= market.end_ns:
             market.price_to_beat = self._values.reference(market)
@@ -116,6 +124,8 @@ class Settlement:
     def redeem(self, market: Market, now_ns: int) -> None:
         """The auto-redeemer: shares become what they are worth; one REDEEM row per outcome held."""
         for account in self._exchange.accounts.everyone:
+            if not self._exchange.pays(account, market):
+                continue
             for outcome in (0, 1):
                 positions.redeem(account, market, outcome, now_ns=now_ns)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.agenda import BACKLOG_MAX_S, Agenda
@@ -17,12 +18,13 @@ from services.sandbox.engine import Engine
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import HOUSE_CASH, Exchange
 from services.sandbox.fair import Values
-from services.sandbox.faults import Fault, Faults
+from services.sandbox.faults import Faults
 from services.sandbox.feeds import Feeds
 from services.sandbox.gateway import Gateway
 from services.sandbox.house import STEP_NS, House
 from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
+from services.sandbox.mischief import Mischief
 from services.sandbox.money import MICRO
 from services.sandbox.polybolt import PolyBolt
 from services.sandbox.prices import ASSETS, DAY_HISTORY_S, HISTORY_S, IndexPath, Oracle
@@ -60,7 +62,7 @@ class World:
         self.agenda = Agenda(self.clock)
         self.markets = Markets(seed=settings.seed, families=settings.families)
         self.accounts = Accounts()
-        self.faults = Faults(self.clock)
+        self.faults = Faults(self.clock, seed=settings.seed)
         self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
         self.limiter = RateLimiter(self.clock)
         self.heartbeats = Heartbeats(self.clock)
@@ -79,9 +81,7 @@ class World:
             for code, asset in ASSETS.items()
         }
         self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
-        self.feeds = Feeds(
-            clock=self.clock, markets=self.markets, keys=self.keys, faults=self.faults, scenario=self.scenario
-        )
+        self.feeds = Feeds(clock=self.clock, markets=self.markets, keys=self.keys, scenario=self.scenario)
         self.exchange = Exchange(
             clock=self.clock,
             markets=self.markets,
@@ -89,7 +89,6 @@ class World:
             events=self.feeds,
             # Trade ids must differ between runs: clients keep them for longer than a run lasts.
             run_tag=f"{settings.seed}:{settings.anchor_ns}",
-            ghost=lambda: self.faults.take(Fault.GHOST_FILL),
             balances=self.balances,
         )
         self.chain = Chain(self.exchange)
@@ -116,6 +115,8 @@ class World:
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
+        self.mischief = Mischief(self)
+        self._carry_faults()
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
         self.on_failure: Callable[[], None] = lambda: None
@@ -156,6 +157,8 @@ class World:
             current = getattr(self.scenario, name)
             if isinstance(current, Lognormal):
                 values[name] = replace(current, median=float(value))
+            elif not isinstance(current, bool | int | float):
+                raise KeyError(name)
             else:
                 values[name] = bool(value) if isinstance(current, bool) else float(value)
         self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
@@ -183,6 +186,7 @@ class World:
             # At high speeds steps are spread over real time, so that the loop never spins.
             slowest_ns = int(MIN_REAL_STEP_S * self.clock.speed * SECOND_NS)
             self.agenda.every(max(step_ns, slowest_ns), work, first_ns=first_ns + 1)
+        self.mischief.schedule(self.scenario.faults, start_ns=first_ns)
         self._tasks = [asyncio.create_task(self.agenda.run())]
         self._tasks[0].add_done_callback(self._on_loop_end)
 
@@ -192,6 +196,14 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.polybolt.hub, self.spot.hub):
             await hub.close()
+
+    def _carry_faults(self) -> None:
+        """Let the faults of frames see what each channel sends."""
+        self.feeds.market_hub.carry = partial(self.faults.carry, "market")
+        self.feeds.user_hub.carry = partial(self.faults.carry, "user")
+        self.rtds.hub.carry = partial(self.faults.carry, "rtds")
+        self.polybolt.hub.carry = partial(self.faults.carry, "bolt")
+        self.spot.hub.carry = partial(self.faults.carry, "spot")
 
     def _on_loop_end(self, task: asyncio.Task[None]) -> None:
         """A loop ends only by cancellation; anything else is a defect, and a half-alive venue would hide it."""

@@ -11,7 +11,7 @@ from services.sandbox.book import Side
 from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.digital import up_probability, up_probability_before_open
 from services.sandbox.families import WINDOWS, question
-from services.sandbox.faults import Fault
+from services.sandbox.faults import Fault, Spec
 from services.sandbox.markets import FINE_TICK, MarketState, make_market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType
@@ -147,7 +147,7 @@ def test_a_trade_is_mined_then_confirmed(bench):
 
 def test_a_ghost_fill_gives_everything_back(bench):
     run(bench, seconds=1)
-    bench.world.faults.arm(Fault.GHOST_FILL, count=1, seconds=0)
+    bench.world.faults.arm(Spec(kind=Fault.GHOST_FILL))
     bench.place(bench.order(price=0.98, dollars=5, order_type=OrderType.FAK))
     account = bench.account()
     assert account.cash < 300 * MICRO
