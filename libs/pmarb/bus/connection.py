@@ -34,8 +34,8 @@ def connect(url: str) -> Any:
         retry_on_error=[],
         socket_timeout=_REPLY_WITHIN,
         socket_connect_timeout=_CONNECT_WITHIN,
-        socket_keepalive=True,
         health_check_interval=0,
+        **({} if url.startswith("unix:") else {"socket_keepalive": True}),
     )
 
 

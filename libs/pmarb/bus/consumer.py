@@ -10,6 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from pmarb import codec
 from pmarb.bus.connection import translated
 from pmarb.bus.port import BusUnavailable, DeadLetter, Delivery, Policy, TooManyDead
+from pmarb.bus.transport import Transport, Word
 from pmarb.domain.messages import Message, Stream
 
 Fields = Mapping[bytes, bytes]
@@ -18,12 +19,26 @@ _FIRST: Final = "0"
 _GONE: Final = ("NOGROUP", "UNBLOCKED")
 
 
+def addition(message: Message) -> tuple[Word, ...]:
+    """The command that appends `message` to its stream."""
+    fields = codec.encode(message)
+    return ("XADD", codec.stream_of(message), "*", *(word for pair in fields.items() for word in pair))
+
+
+def _pairs(flat: Sequence[bytes] | None) -> Fields:
+    """Fields come as a flat list; an entry that was trimmed comes as nothing."""
+    words = iter(flat or ())
+    return dict(zip(words, words, strict=True))
+
+
 class StreamConsumer:
     """See `pmarb.bus.port.Consumer`. Groups are created at `0`, and created again when Redis has lost them."""
 
     def __init__(
         self,
         client: Any,
+        reader: Transport,
+        writer: Transport,
         *,
         group: str,
         name: str,
@@ -32,6 +47,8 @@ class StreamConsumer:
         on_dead: Callable[[DeadLetter], None],
     ) -> None:
         self._redis = client
+        self._reader = reader  # A connection of its own: a blocking read holds back whatever comes after it
+        self._writer = writer
         self._group = group
         self._name = name
         self._streams = tuple(streams)
@@ -63,16 +80,16 @@ class StreamConsumer:
         await self._transaction(messages, (delivery,))
 
     async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 
     async def _transaction(self, messages: Sequence[Message], deliveries: Sequence[Delivery]) -> None:
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            for message in messages:
-                pipe.xadd(codec.stream_of(message), codec.encode(message))
-            for delivery in deliveries:
-                pipe.xack(delivery.stream, self._group, delivery.entry_id)
-            await pipe.execute()
+        commands = [addition(message) for message in messages]
+        commands += [("XACK", delivery.stream, self._group, delivery.entry_id) for delivery in deliveries]
+        async with translated():
+            await self._writer.transaction(commands)
 
     async def _poll(self, block_ms: int) -> Sequence[Delivery]:
         await self._ensure_groups()
@@ -137,11 +154,13 @@ class StreamConsumer:
         return await self._decoded(entries, {})
 
     async def _read(self, positions: Mapping[Stream, str], *, block_ms: int | None) -> list[tuple[Stream, str, Fields]]:
-        answer = await self._redis.xreadgroup(
-            self._group, self._name, dict(positions), count=self._policy.batch, block=block_ms
+        block = () if block_ms is None else ("BLOCK", max(block_ms, 1))
+        who = ("GROUP", self._group, self._name, "COUNT", self._policy.batch)
+        answer = await self._reader.call(
+            "XREADGROUP", *who, *block, "STREAMS", *positions, *positions.values(), block_ms=block_ms or 0
         )
         return [
-            (Stream(name.decode()), entry_id.decode(), fields)
+            (Stream(name.decode()), entry_id.decode(), _pairs(fields))
             for name, entries in answer or ()
             for entry_id, fields in entries
         ]

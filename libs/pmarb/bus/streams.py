@@ -8,8 +8,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from pmarb import codec
 from pmarb.bus.connection import connect, translated
-from pmarb.bus.consumer import StreamConsumer
+from pmarb.bus.consumer import StreamConsumer, addition
 from pmarb.bus.port import Consumer, DeadLetter, Policy
+from pmarb.bus.transport import Transport
 from pmarb.domain.messages import Message, Stream
 
 _MILLION: Final = 1_000_000
@@ -21,17 +22,15 @@ class RedisBus:
     def __init__(self, url: str) -> None:
         self._url = url
         self._redis = connect(url)
+        self._transport = Transport(url)
         self._consumers: list[StreamConsumer] = []
 
     async def publish(self, *messages: Message) -> None:
-        if len(messages) == 1:  # A transaction of one costs two commands more
-            async with translated():
-                await self._redis.xadd(codec.stream_of(messages[0]), codec.encode(messages[0]))
-            return
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            for message in messages:
-                pipe.xadd(codec.stream_of(message), codec.encode(message))
-            await pipe.execute()
+        async with translated():
+            if len(messages) == 1:  # A transaction of one costs two commands more
+                await self._transport.call(*addition(messages[0]))
+            elif messages:
+                await self._transport.transaction([addition(message) for message in messages])
 
     def consumer(
         self,
@@ -43,7 +42,14 @@ class RedisBus:
         on_dead: Callable[[DeadLetter], None] = lambda _: None,
     ) -> Consumer:
         consumer = StreamConsumer(
-            connect(self._url), group=group, name=name, streams=streams, policy=policy, on_dead=on_dead
+            connect(self._url),
+            Transport(self._url),
+            Transport(self._url),
+            group=group,
+            name=name,
+            streams=streams,
+            policy=policy,
+            on_dead=on_dead,
         )
         self._consumers.append(consumer)
         return consumer
@@ -91,6 +97,7 @@ class RedisBus:
     async def close(self) -> None:
         for consumer in self._consumers:
             await consumer.close()
+        await self._transport.close()
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 
