@@ -13,7 +13,7 @@ EXTRAS   := $(SERVICES) replay cli embedded all
 SECONDS  ?= 60
 SCENARIO ?= slow_makers
 SEED     ?= 1
-SPEED    ?= 1
+SPEED    ?= 10
 WORKERS  ?= 2
 ARGS     ?=
 
