@@ -174,7 +174,8 @@ class Faults:
     def arm(self, spec: Spec) -> None:
         seconds, left = spec.seconds, spec.count
         if spec.kind is Fault.WS_FREEZE:
-            seconds = FREEZE_S if seconds is None else seconds
+            # Frozen for a time, not for a number of frames.
+            seconds, left = FREEZE_S if seconds is None else seconds, None
         elif left is None and spec.rate is None and seconds is None:
             left = 1
         until_ns = 0 if seconds is None else self._clock.now_ns() + int(seconds * SECOND_NS)
