@@ -14,9 +14,10 @@ from services.sandbox.http import reply_json
 from services.sandbox.prices import ASSETS, Oracle
 from services.sandbox.refusals import Refusal
 from services.sandbox.spot import KLINES_DEFAULT
+from services.sandbox.terms import MINUTE_S
 from services.sandbox.world import World
 
-PRICE_VARIANTS = {"fiveminute": 300, "fifteen": 900}
+PRICE_VARIANTS = {"fiveminute": 300, "fifteen": 900, "fourhour": 14_400, "hourly": 3600, "daily": 86_400}
 
 
 class Outside:
@@ -67,22 +68,33 @@ class Outside:
             if "endDate" in query
             else start + PRICE_VARIANTS.get(query.get("variant", ""), 300)
         )
-        oracle, now_s = self.world.oracles[code], self.world.clock.now_s()
+        variant, now_s = query.get("variant", ""), self.world.clock.now_s()
         twap = query.get("twapEnabled") == "true" and query.get("twapLookbackSeconds") == "60"
-        value = oracle.twap if twap else oracle.tick
         # The page knows the opening price about two seconds after the start.
         known = start > self.world.paths[code].origin_ns // SECOND_NS + Oracle.WINDOW_S
-        opened, ended = known and now_s >= start + 2, known and now_s >= end + 2
+        opened, ended = (
+            known and now_s >= start + 2,
+            known and now_s >= end + 2 + (MINUTE_S if variant == "daily" else 0),
+        )
         return reply_json(
             {
-                "openPrice": value(start) if opened else None,
-                "closePrice": value(end) if ended else None,
+                "openPrice": self._price(code, start, variant, twap=twap, opening=True) if opened else None,
+                "closePrice": self._price(code, end, variant, twap=twap, opening=False) if ended else None,
                 "timestamp": self.world.clock.now_ms(),
                 "completed": ended,
                 "incomplete": not ended,
                 "cached": False,
             }
         )
+
+    def _price(self, code: str, second: int, variant: str, *, twap: bool, opening: bool) -> float:
+        """Of the oracle, or for hourly and daily markets of the exchange's candle."""
+        path, oracle = self.world.paths[code], self.world.oracles[code]
+        if variant == "daily":
+            return round(path.at((second + MINUTE_S) * SECOND_NS - 1), 2)
+        if variant == "hourly":
+            return round(path.at(second * SECOND_NS - (0 if opening else 1)), 2)
+        return oracle.twap(second) if twap else oracle.tick(second)
 
 
 def _epoch(text: str) -> int:

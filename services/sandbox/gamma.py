@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from services.sandbox import gamma_fields
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.keccak import keccak256
 from services.sandbox.markets import Market
@@ -16,30 +17,6 @@ from services.sandbox.terms import TWAP_S, Series, Terms
 
 SERIES_IDS = {"btc-up-or-down-5m": 10684, "btc-up-or-down-15m": 10192}
 EVENT_OFFSET = 20_000_000
-# Fields that are the same on every market; base fees of 1000 are the trap of venue.md 4.3.
-FIXED: dict[str, Any] = {
-    "marketMakerAddress": "",
-    "new": False,
-    "featured": False,
-    "archived": False,
-    "restricted": True,
-    "enableOrderBook": True,
-    "hasReviewedDates": True,
-    "comboStatus": "disabled",
-    "ready": False,
-    "funded": False,
-    "cyom": False,
-    "approved": True,
-    "rewardsMinSize": 50,
-    "rewardsMaxSpread": 4.5,
-    "automaticallyActive": True,
-    "manualActivation": False,
-    "pendingDeployment": False,
-    "deploying": False,
-    "rfqEnabled": False,
-    "holdingRewardsEnabled": False,
-    "makerRebatesFeeShareBps": 10000,
-}
 
 
 def json_text(values: list[str]) -> str:
@@ -106,7 +83,16 @@ def bare_market(market: Market) -> dict[str, Any]:
         "eventStartTime": iso(market.start),
         "umaResolutionStatuses": json_text(["proposed", "disputed"] if market.dispute_s else []),
     }
-    return FIXED | market_dict | _ids(market) | _kind(market) | _fees(market) | _quote(market) | _result(market)
+    return (
+        gamma_fields.MARKET
+        | market_dict
+        | gamma_fields.amounts(market)
+        | _ids(market)
+        | _kind(market)
+        | _fees(market)
+        | _quote(market)
+        | _result(market)
+    )
 
 
 def _ids(market: Market) -> dict[str, Any]:
@@ -123,19 +109,29 @@ def _kind(market: Market) -> dict[str, Any]:
         "negRiskOther": terms.other,
         "groupItemThreshold": terms.group_threshold,
         "clearBookOnStart": terms.game,
-        "umaBond": "500",
-        "umaReward": "2",
     }
-    if terms.group_title:
+    if terms.settle_s is not None:
+        # Resolved by a proposal that may be disputed, not by an automatic feed.
+        more |= {
+            "umaBond": "500",
+            "umaReward": "2",
+            "customLiveness": 0,
+            "submitted_by": gamma_fields.RESOLVER,
+            "resolvedBy": gamma_fields.RESOLVER,
+            "deployingTimestamp": iso_ns(market.created_ns),
+        }
+    if terms.group_title or terms.game:
         more["groupItemTitle"] = terms.group_title
     if terms.neg_risk:
         more["negRiskMarketID"] = neg_risk_id(terms)
-        more["negRiskRequestID"] = neg_risk_request(terms)
+    if terms.neg_risk or terms.group_title or terms.game:
+        more["negRiskRequestID"] = neg_risk_request(terms) if terms.neg_risk else ""
     if terms.seconds_delay:
         more["secondsDelay"] = terms.seconds_delay
     if terms.game:
         more["gameStartTime"] = iso(terms.start).replace("T", " ").replace("Z", "+00")
         more["sportsMarketType"] = "moneyline"
+        more["gameId"] = str(terms.start % 10**8)
     return more
 
 
@@ -167,8 +163,6 @@ def event_header(markets: Sequence[Market]) -> dict[str, Any]:
         "new": False,
         "featured": False,
         "restricted": True,
-        "volume": number(sum(market.volume for market in markets)),
-        "openInterest": number(sum(market.collateral for market in markets)),
         "createdAt": iso_ns(first.created_ns),
         "updatedAt": iso_ns(max(_updated_ns(market) for market in markets)),
         "enableOrderBook": True,
@@ -179,7 +173,10 @@ def event_header(markets: Sequence[Market]) -> dict[str, Any]:
         "startTime": iso(first.start),
         "version": "v2" if terms.position else "v1",
     }
-    return header | _belongs(terms) | (_event_result(markets) if closed else {})
+    known = gamma_fields.EVENT | header | gamma_fields.event_amounts(markets) | _belongs(terms)
+    if terms.game:
+        known |= gamma_fields.game(first)
+    return known | (_event_result(markets) if closed else {})
 
 
 def _belongs(terms: Terms) -> dict[str, Any]:
@@ -209,7 +206,7 @@ def event_object(markets: Sequence[Market]) -> dict[str, Any]:
 
 def series_object(series: Series) -> dict[str, Any]:
     slug = series.slug
-    return {
+    return gamma_fields.SERIES | {
         "id": str(SERIES_IDS.get(slug, 10000 + sum(slug.encode()) % 600)),
         "ticker": slug,
         "slug": slug,
@@ -223,7 +220,8 @@ def series_object(series: Series) -> dict[str, Any]:
 
 
 def tag_object(tag: str) -> dict[str, Any]:
-    return {"id": str(100_000 + sum(tag.encode()) * 7 % 90_000), "label": tag.replace("-", " ").title(), "slug": tag}
+    number = 100_000 + int.from_bytes(keccak256(tag.encode())[:3], "big") % 90_000
+    return gamma_fields.TAG | {"id": str(number), "label": tag.replace("-", " ").title(), "slug": tag}
 
 
 def _fees(market: Market) -> dict[str, Any]:
