@@ -21,13 +21,15 @@ _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # Loaded 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run. `grace` is how long it may take to stop; `dies_with` is the signal it gets should we be killed."""
+    """What to run. `grace` is how long it may take to stop; `dies_with` is the signal it gets should we be killed;
+    `nice` is added to its niceness: 0 for what an order waits for, more for what can wait."""
 
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
     dies_with: int = signal.SIGKILL
+    nice: int = 0
 
 
 class WrongSettings(RuntimeError):
@@ -92,7 +94,6 @@ class Child:
 
     async def _spawn(self) -> None:
         program = self.program
-        number = program.dies_with
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *program.arguments,
@@ -102,7 +103,7 @@ class Child:
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
             start_new_session=True,  # Ctrl-C is for us: we stop them in order
-            preexec_fn=None if _libc is None else lambda: _die_with_parent(number),
+            preexec_fn=lambda: _begin(program),
         )
 
     async def _keep(self) -> None:
@@ -137,7 +138,8 @@ class Child:
             self._on_line(self.program.name, line.decode(errors="replace").rstrip())
 
 
-def _die_with_parent(number: int) -> None:
+def _begin(program: Program) -> None:
     """In the child, before it becomes the program: the kernel signals it when our process ends, however it ends."""
+    os.nice(program.nice)
     if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, number)
+        _libc.prctl(_PR_SET_PDEATHSIG, program.dies_with)

@@ -27,6 +27,7 @@ from services.cli.runfile import RunFile
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 SERVICES: Final = ("risk", "executor", "alerter", "console", "scanner")  # Who finds starts when all others are ready
+CAN_WAIT: Final = 10  # Niceness of what no order waits for; the venue would be on another machine
 STOP_ORDER: Final = ("scanner", "risk", "executor", "alerter", "console", "sandbox")
 READY_WITHIN: Final = 60.0  # Seconds
 EXECUTOR_GRACE: Final = 30.0  # Seconds to cancel everything, verify it and write the receipt
@@ -142,7 +143,8 @@ class Stack:
     def _sandbox(self) -> Program:
         port = self.environment["SANDBOX_URL"].rpartition(":")[2]
         options = ["--port", port, "--seed", str(self.plan.seed), "--scenario", self.plan.scenario, "--json"]
-        return Program(name="sandbox", arguments=("-m", "services.sandbox", *options), environment=self._own("sandbox"))
+        arguments = ("-m", "services.sandbox", *options)
+        return Program(name="sandbox", arguments=arguments, environment=self._own("sandbox"), nice=CAN_WAIT)
 
     def _service(self, name: str) -> Program:
         environment = self._own(name)
@@ -150,7 +152,8 @@ class Stack:
             port = free_port(self.plan.console_port)
             environment |= {"CONSOLE_PORT": str(port), "CONSOLE_HOST": "127.0.0.1"}
             self.console_url = f"http://127.0.0.1:{port}"
-        program = Program(name=name, arguments=("-m", f"services.{name}"), environment=environment)
+        nice = CAN_WAIT if name in ("alerter", "console") else 0
+        program = Program(name=name, arguments=("-m", f"services.{name}"), environment=environment, nice=nice)
         if name != "executor":
             return program
         return replace(program, grace=EXECUTOR_GRACE, dies_with=signal.SIGTERM)  # It must cancel what is open
