@@ -42,6 +42,10 @@ MARKET: dict[str, Any] = {
     "requiresTranslation": False,
     "oneDayPriceChange": 0,
     "oneHourPriceChange": 0,
+    "oneWeekPriceChange": 0,
+    "oneMonthPriceChange": 0,
+    "oneYearPriceChange": 0,
+    "seriesColor": "",
 }
 EVENT: dict[str, Any] = {
     "image": PICTURE,
@@ -69,6 +73,7 @@ SERIES: dict[str, Any] = {
 }
 TAG: dict[str, Any] = {
     "forceShow": False,
+    "isCarousel": False,
     "publishedAt": "2023-11-02 21:23:16.384+00",
     "updatedBy": 15,
     "createdAt": "2023-11-02T21:23:16.384Z",
