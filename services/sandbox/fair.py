@@ -34,6 +34,7 @@ class Values:
         self._seed = seed
         self._walks: dict[str, tuple[int, float]] = {}
         self._touched: dict[str, int] = {}
+        self._extremes: dict[tuple[str, int], tuple[int, float, float]] = {}
 
     def fair(self, market: Market, at_ns: int) -> float:
         """Probability of the first outcome seen from venue time `at_ns`."""
@@ -95,21 +96,30 @@ class Values:
         return self._close(market, terms.end)
 
     def touched(self, market: Market, second: int) -> bool:
-        """Has the level been reached before `second`? Looks at every price once."""
+        """Has the level been reached before `second`?"""
         terms = market.terms
-        done = self._touched.get(market.slug, 0)
-        if done < 0:
-            return second > -done
-        path = self._path(market)
-        start, end = max(done, terms.start), min(second, terms.end)
-        if end <= start:
-            return False
-        prices = path.span(start * SECOND_NS, end * SECOND_NS)
-        high = terms.high is not None and bool(prices) and round(max(prices), 2) >= terms.high
-        low = terms.low is not None and bool(prices) and round(min(prices), 2) <= terms.low
-        # Negative: the second after which the touch was known.
-        self._touched[market.slug] = -(end - 1) if high or low else end
-        return high or low
+        known = self._touched.get(market.slug)
+        if known is None:
+            extremes = self._extremes_until(market, min(second, terms.end))
+            if extremes is None:
+                return False
+            low, high = extremes
+            if (terms.high is None or high < terms.high) and (terms.low is None or low > terms.low):
+                return False
+            known = self._touched[market.slug] = second
+        return second >= known
+
+    def _extremes_until(self, market: Market, second: int) -> tuple[float, float] | None:
+        """(low, high) since the start, looked at once for all markets of the day; None for a time before the last."""
+        key = (market.terms.event_slug, market.terms.start)
+        done, low, high = self._extremes.get(key, (market.terms.start, math.inf, -math.inf))
+        if second < done:
+            return None
+        prices = self._path(market).span(done * SECOND_NS, second * SECOND_NS)
+        if prices:
+            low, high = min(low, round(min(prices), 2)), max(high, round(max(prices), 2))
+        self._extremes[key] = (second, low, high)
+        return low, high
 
     def _close(self, market: Market, minute: int) -> float:
         """Close of the one-minute candle that begins at `minute`."""
