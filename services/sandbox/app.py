@@ -1,13 +1,14 @@
 """The sandbox: a Polymarket look-alike over HTTP and WebSocket on one port, the testnet that Polymarket does not offer.
 
-    clob       /                 orders, books, account          gamma   /gamma      markets, events
+    clob       /                 orders, books, account          gamma   /gamma      markets, events, search
     data       /data-api         positions, trades, activity     web     /web        geoblock, price to beat
     ws market  /ws/market        ws user  /ws/user               rtds    /rtds       index, oracle, TWAP
-    spot       /spot             Binance-like streams, klines    control /sandbox    accounts, faults, knobs
+    relayer    /relayer          split, merge, redeem            rpc     /rpc        a few calls of a chain node
+    polybolt   /polybolt         authenticated prices            control /sandbox    accounts, faults, knobs
+    spot       /spot             Binance-like streams, klines
 
-Markets are rolling up/down windows (BTC and ETH, 5 and 15 minutes) over a seeded price path; simulated makers and
-takers trade them; orders must be signed for real; settlement and redemption follow the venue's rules. Nothing here
-is shared with the code it examines.
+Markets of the chosen families roll over a seeded price path; simulated makers and takers trade them; orders must be
+signed for real; settlement and redemption follow the venue's rules. Nothing here is shared with the code it examines.
 """
 
 from __future__ import annotations

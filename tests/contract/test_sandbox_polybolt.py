@@ -1,0 +1,84 @@
+"""The authenticated price socket: who may listen, what is refused, and how it ends a connection."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import websockets
+
+from tests import sandboxes
+
+
+@pytest.fixture(scope="module")
+def ready():
+    with sandboxes.running("--scenario", "instant", "--speed", "10") as made:
+        yield made
+
+
+def twap(symbol: str = "btcusd", window_s: int = 60) -> dict[str, Any]:
+    return {"channel": "price.crypto.twap", "filter": {"symbol": symbol, "window_seconds": window_s}}
+
+
+async def ask(socket, **frame: Any) -> Any:
+    await socket.send(json.dumps(frame))
+    async with asyncio.timeout(5):
+        while True:
+            heard = json.loads(await socket.recv())
+            if "op" in heard:
+                return heard
+
+
+async def sign_in(socket, ready) -> None:
+    account = ready["accounts"][0]
+    auth = {"apiKey": account["api_key"], "secret": account["secret"], "passphrase": account["passphrase"]}
+    assert await ask(socket, op="auth", auth=auth, rid="1") == {"op": "authed", "rid": "1"}
+
+
+async def closing_code(socket) -> int | None:
+    async with asyncio.timeout(5):
+        await socket.wait_closed()
+    code: int | None = socket.close_code
+    return code
+
+
+async def test_a_snapshot_and_then_numbered_ticks(ready):
+    async with websockets.connect(ready["polybolt"]) as socket:
+        await sign_in(socket, ready)
+        answer = await ask(socket, op="subscribe", subscriptions=[twap()], rid="2")
+        assert answer == {"op": "subscribed", "channel": "price.crypto.twap", "rid": "2"}
+        async with asyncio.timeout(5):
+            frames = [json.loads(await socket.recv()) for _ in range(4)]
+    assert (frames[0]["snapshot"], len(frames[0]["payload"]["data"])) == (True, 120)
+    assert [frame["seq"] for frame in frames] == [1, 2, 3, 4]
+    assert all(frame["v"] == 1 and frame["payload"]["source"] == "chainlink" for frame in frames)
+    stamps = [frame["payload"]["timestamp"] for frame in frames[1:]]
+    assert stamps == [stamps[0], stamps[0] + 1000, stamps[0] + 2000]
+
+
+async def test_refusals_name_their_reason(ready):
+    async with websockets.connect(ready["polybolt"]) as socket:
+        assert (await ask(socket, op="subscribe", subscriptions=[twap()]))["code"] == "auth_required"
+        await sign_in(socket, ready)
+        assert (await ask(socket, op="ping"))["op"] == "pong"
+        assert (await ask(socket, op="dance"))["code"] == "bad_op"
+        unknown = {"channel": "price.weather", "filter": {}}
+        assert (await ask(socket, op="subscribe", subscriptions=[unknown]))["code"] == "bad_channel"
+        for wrong in (twap(symbol="dogeusd"), twap(window_s=30)):
+            assert (await ask(socket, op="subscribe", subscriptions=[wrong]))["code"] == "bad_filter"
+
+
+async def test_wrong_credentials_floods_and_restarts_close_with_their_codes(ready):
+    async with websockets.connect(ready["polybolt"]) as socket:
+        for _ in range(3):
+            assert (await ask(socket, op="auth", auth={"apiKey": "x"}))["code"] == "auth_invalid"
+        assert await closing_code(socket) == 4001
+    async with websockets.connect(ready["polybolt"]) as socket:
+        for _ in range(30):
+            await socket.send('{"op":"ping"}')
+        assert await closing_code(socket) == 4008
+    async with websockets.connect(ready["polybolt"]) as socket:
+        assert (await ask(socket, op="ping"))["op"] == "pong"
+        sandboxes.control(ready, "/engine", mode="restart", seconds=1)
+        assert await closing_code(socket) == 4003
+    sandboxes.control(ready, "/engine", mode="running")
