@@ -52,6 +52,21 @@ class RunSettings:
     families: tuple[str, ...] = DEFAULT_FAMILIES
 
 
+def _index_paths(settings: RunSettings) -> dict[str, IndexPath]:
+    """Each asset's index; families that look a day back need a day of it."""
+    history_s = DAY_HISTORY_S if set(settings.families) & set(DAY_LONG) else HISTORY_S
+    return {
+        code: IndexPath(
+            asset=asset,
+            seed=settings.seed,
+            anchor_ns=settings.anchor_ns,
+            scenario=settings.scenario,
+            history_s=history_s,
+        )
+        for code, asset in ASSETS.items()
+    }
+
+
 class World:
     """Everything alive in one process. `start` and `stop` must run inside the event loop."""
 
@@ -69,35 +84,21 @@ class World:
         self.engine = Engine(self.clock)
         self.balances = Balances()
         self.balances.stale = self.scenario.stale_balances
-        history_s = DAY_HISTORY_S if set(settings.families) & set(DAY_LONG) else HISTORY_S
-        self.paths = {
-            code: IndexPath(
-                asset=asset,
-                seed=settings.seed,
-                anchor_ns=settings.anchor_ns,
-                scenario=self.scenario,
-                history_s=history_s,
-            )
-            for code, asset in ASSETS.items()
-        }
+        self.paths = _index_paths(settings)
         self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
         self.feeds = Feeds(clock=self.clock, markets=self.markets, keys=self.keys, scenario=self.scenario)
+        # Trade ids must differ between runs: clients keep them for longer than a run lasts.
+        run_tag = f"{settings.seed}:{settings.anchor_ns}"
         self.exchange = Exchange(
             clock=self.clock,
             markets=self.markets,
             accounts=self.accounts,
             events=self.feeds,
-            # Trade ids must differ between runs: clients keep them for longer than a run lasts.
-            run_tag=f"{settings.seed}:{settings.anchor_ns}",
+            run_tag=run_tag,
             balances=self.balances,
         )
         self.chain = Chain(self.exchange)
-        self.relayer = Relayer(
-            clock=self.clock,
-            accounts=self.accounts,
-            chain=self.chain,
-            run_tag=f"{settings.seed}:{settings.anchor_ns}",
-        )
+        self.relayer = Relayer(clock=self.clock, accounts=self.accounts, chain=self.chain, run_tag=run_tag)
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.values = Values(paths=self.paths, oracles=self.oracles, markets=self.markets, seed=settings.seed)
         self.house = self._make_house()
