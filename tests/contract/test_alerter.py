@@ -26,7 +26,6 @@ from services.alerter.service import Alerter, Tools
 from services.alerter.settings import AlerterSettings
 from tests.builders import NOW, a_settlement
 
-
 # Apprise loads every plug-in it has at first use, and some import what newer Pythons drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
