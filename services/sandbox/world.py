@@ -102,14 +102,7 @@ class World:
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.values = Values(paths=self.paths, oracles=self.oracles, markets=self.markets, seed=settings.seed)
         self.house = self._make_house()
-        self.settlement = Settlement(
-            exchange=self.exchange,
-            house=self.house,
-            values=self.values,
-            paths=self.paths,
-            scenario=self.scenario,
-            seed=settings.seed,
-        )
+        self.settlement = self._make_settlement()
         self.polybolt = PolyBolt(
             clock=self.clock, keys=self.keys, paths=self.paths, oracles=self.oracles, scenario=self.scenario
         )
@@ -121,6 +114,16 @@ class World:
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
         self.on_failure: Callable[[], None] = lambda: None
+
+    def _make_settlement(self) -> Settlement:
+        return Settlement(
+            exchange=self.exchange,
+            house=self.house,
+            values=self.values,
+            paths=self.paths,
+            scenario=self.scenario,
+            seed=self.settings.seed,
+        )
 
     def open_account(self, *, signature_type: int, index: int | None = None, address: str | None = None) -> Account:
         """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""
