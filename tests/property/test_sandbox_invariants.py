@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from services.sandbox import positions
 from services.sandbox.accounts import Account
 from services.sandbox.book import BookOrder, Fill, Side
 from services.sandbox.clock import SECOND_NS
@@ -41,7 +42,7 @@ class Step:
 
 STEPS = st.builds(
     Step,
-    kind=st.sampled_from(["order"] * 8 + ["cancel", "market", "fail", "house"]),
+    kind=st.sampled_from(["order"] * 8 + ["cancel", "market", "fail", "house", "split", "merge"]),
     who=st.integers(0, TRADERS - 1),
     outcome=st.integers(0, 1),
     side=st.sampled_from(Side),
@@ -74,6 +75,8 @@ class Floor:
             self._cancel(step)
         elif step.kind == "fail":
             self._fail(step)
+        elif step.kind in ("split", "merge"):
+            self._convert(step)
         elif step.kind == "house" and self.with_house:
             self.world.house.step(self.now_ns)
         else:
@@ -124,6 +127,16 @@ class Floor:
         resting = list(account.open_orders)
         if resting:
             assert self.world.exchange.cancel(account, resting[step.which % len(resting)]) is None
+
+    def _convert(self, step: Step) -> None:
+        """Dollars into pairs or back; orders that this leaves uncovered are cancelled."""
+        account, amount = self.traders[step.who], step.hundredths * MICRO // 100
+        change = positions.split if step.kind == "split" else positions.merge
+        try:
+            change(account, self.market, amount, now_ns=self.now_ns, transaction="0x")
+        except positions.ChainError:
+            return
+        self.world.exchange.cancel_uncovered(account)
 
     def _fail(self, step: Step) -> None:
         """A ghost fill is undone only where nobody has used what it brought."""

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from services.sandbox.book import Side
 from services.sandbox.catalog import FAMILY_NAMES, families_named
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.families import day_before, eastern, four_hours, noons
 from services.sandbox.gamma import event_object, market_object
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
+from services.sandbox.orders import Order, OrderStatus, OrderType
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.terms import Rule
 from services.sandbox.world import RunSettings, World
@@ -215,3 +217,29 @@ def test_declared_outcomes_are_the_same_in_every_run_of_a_seed():
         answers.append([market.winner for market in markets])
         assert sum(market.winner == 0 for market in town.of("augmented") if market.end == end) == 1
     assert answers[0] == answers[1]
+
+
+def test_a_delayed_order_without_a_match_is_unmatched_and_rests(town):
+    market = town.of("sports")[0]
+    account, heard = town.world.seeded[0], []
+    town.world.exchange.events.order_changed = lambda order, kind, reason="": heard.append((kind, str(order.status)))
+    order = Order(
+        id="0x1",
+        account=account,
+        api_key="key",
+        market=market,
+        outcome=0,
+        side=Side.BUY,
+        order_type=OrderType.GTC,
+        post_only=False,
+        maker_amount=MICRO // 10,
+        taker_amount=10 * MICRO,
+        price=MICRO // 100,
+        expiration=0,
+        created_ns=town.now_ns,
+    )
+    town.world.exchange.hold(order, delayed=True)
+    assert town.world.exchange.cancel(account, order.id) is not None
+    town.world.exchange.finish(order, delayed=True)
+    assert heard == [("PLACEMENT", "DELAYED"), ("PLACEMENT", "LIVE"), ("UPDATE", "UNMATCHED")]
+    assert (order.status, market.book.orders["0x1"].remaining) == (OrderStatus.LIVE, 10 * MICRO)

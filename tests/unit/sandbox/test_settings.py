@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.sandbox.catalog import FAMILY_NAMES
 from services.sandbox.settings import SettingError, read_settings
 
 ROOT = Path(__file__).parents[3]
@@ -18,12 +19,20 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_default():
     assert settings.run.scenario.name == "efficient"
 
 
+def test_families_are_named_or_all():
+    assert read_settings([], {}).run.families == ("5m", "15m")
+    assert read_settings(["--families", "1h, range"], {}).run.families == ("1h", "range")
+    assert read_settings([], {"SANDBOX_FAMILIES": "all"}).run.families == FAMILY_NAMES
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
         ("SANDBOX_SCENARIO", "paradise", "slow_makers"),
         ("CLOCK_SPEED", "0", "above 0"),
         ("CLOCK_SPEED", "fast", "above 0"),
+        ("SANDBOX_FAMILIES", "5m,weekly", "hit, plain"),
+        ("SANDBOX_FAMILIES", ",", "all, or 5m, 15m"),
         ("SANDBOX_PORT", "70000", "65535"),
         ("BANKROLL_USD", "-1", "whole dollars"),
     ],
