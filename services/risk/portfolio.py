@@ -13,6 +13,9 @@ from pmarb.domain.orders import FillStatus
 from pmarb.domain.values import NANOS, ZERO
 
 DAY = 86_400 * NANOS
+REMEMBERED = 3600 * NANOS
+"""How long after its end a market in which nothing is held is kept in mind."""
+
 GRACE = 5 * NANOS
 """How long after its expiry an approval without any order still counts: the executor may be slow to say so."""
 
@@ -226,7 +229,7 @@ class Portfolio:
         over = [
             key
             for key, c in self.commitments.items()
-            if c.where.expiry + 3600 * NANOS < now and c.exposure(now) == ZERO and not c.has_open_order(now)
+            if c.where.expiry + REMEMBERED < now and c.exposure(now) == ZERO and not c.has_open_order(now)
         ]
         for key in over:
             del self.commitments[key]

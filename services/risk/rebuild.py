@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pmarb.db.portfolio import Snapshot, StoredOrder
 from pmarb.domain.messages import Approval
-from services.risk.portfolio import DAY, Commitment, MarketRef, Portfolio
+from services.risk.portfolio import DAY, REMEMBERED, Commitment, MarketRef, Portfolio
 
 
 def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> Portfolio:
@@ -20,10 +20,7 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
         _restore(portfolio, order)
     for approval in approvals:
         portfolio.on_approval(approval)
-    for order in snapshot.orders:
-        portfolio.on_order(order.update)
-    for fill in snapshot.fills:
-        portfolio.on_fill(fill)
+    _adopt_orders(portfolio, snapshot)
     for settlement in snapshot.settlements:
         if settlement.ts_event <= snapshot.resumed_at:
             portfolio.on_settlement(settlement)
@@ -32,6 +29,23 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
     for settlement in snapshot.settlements:
         portfolio.on_settlement(settlement)
     return portfolio
+
+
+def adopt(portfolio: Portfolio, snapshot: Snapshot, *, now: int) -> None:
+    """Fold the ledger's orders, trades and settlements into a living portfolio; what it knows changes nothing."""
+    for order in snapshot.orders:
+        if order.update.opportunity_id not in portfolio.commitments and order.expiry + REMEMBERED >= now:
+            _restore(portfolio, order)
+    _adopt_orders(portfolio, snapshot)
+    for settlement in snapshot.settlements:
+        portfolio.on_settlement(settlement)
+
+
+def _adopt_orders(portfolio: Portfolio, snapshot: Snapshot) -> None:
+    for order in snapshot.orders:
+        portfolio.on_order(order.update)
+    for fill in snapshot.fills:
+        portfolio.on_fill(fill)
 
 
 def _restore(portfolio: Portfolio, order: StoredOrder) -> None:

@@ -39,8 +39,8 @@ from services.risk.breakers import Breaker, tripped
 from services.risk.decide import judge
 from services.risk.limits import Limits, warnings_at
 from services.risk.portfolio import DAY, Portfolio
-from services.risk.rebuild import rebuilt
-from services.risk.settings import POLL_STATE_EVERY, STATE_OLD_AFTER
+from services.risk.rebuild import adopt, rebuilt
+from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER
 
 log = logs.get(__name__)
 
@@ -86,6 +86,7 @@ class RiskService:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._judge_all(consumer, stop))
                 tasks.create_task(every(POLL_STATE_EVERY, self._housekeeping, stop))
+                tasks.create_task(every(RESYNC_EVERY, self._resync, stop))
                 tasks.create_task(every(0.2, self._store_verdicts, stop))
                 tasks.create_task(every(10.0, self._summary, stop))
             await self._store_verdicts()
@@ -209,6 +210,14 @@ class RiskService:
         for stream in Stream:
             with contextlib.suppress(BusUnavailable):
                 await self._bus.trim(stream, keep_ms=KEEP_MS)
+
+    async def _resync(self) -> None:
+        """Take over what the ledger knows: a message that died with its sender must not hide an order or a loss."""
+        now = self._clock.now()
+        async with self._db_turn:
+            snapshot = await stored.load(self._db, since=now - DAY)
+        adopt(self._portfolio, snapshot, now=now)
+        await self._trip_breakers()
 
     async def _learn_capital(self) -> None:
         """The executor books the deposit after it has seen the wallet, maybe after we started."""

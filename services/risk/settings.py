@@ -58,5 +58,6 @@ class RiskSettings(Settings):
 
 
 TRANSIT = 0.05 * NANOS  # Real: what the way may take on a busy machine
+RESYNC_EVERY = 5.0  # Seconds, real
 POLL_STATE_EVERY = 1.0  # Seconds, real
 STATE_OLD_AFTER = 5 * NANOS  # Real: a state of trading not read for so long is not known

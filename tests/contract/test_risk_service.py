@@ -221,3 +221,17 @@ async def test_a_database_that_goes_away_ends_it_with_one_line(
     text = risk.log.read_text()
     assert "server_lost" in text
     assert "Traceback" not in text
+
+
+async def test_a_loss_whose_message_was_never_sent_is_found_in_the_ledger(
+    start: Callable[..., Risk], database_url: str
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO settlements (token, market, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at)"
+            " VALUES ('t', '0xm', 's', 'Up', false, 30, 15, 0.5, 0, -15.5, %s)",
+            (now_ns(),),
+        )
+    assert "lost $15.50 today" in await risk.wrote("breaker_tripped")
