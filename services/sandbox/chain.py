@@ -6,7 +6,7 @@ Approvals always stand: `approve` and `setApprovalForAll` succeed and change not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.sandbox import positions
 from services.sandbox.abi import Arguments, MalformedCall, selector, words
@@ -61,18 +61,39 @@ class Chain:
         }
 
     def execute(self, account: Account, calls: Sequence[Call], *, transaction: str) -> None:
-        """All calls in order. A failing one leaves those before it done, unlike a chain; clients send one kind."""
-        for call in calls:
-            action = self._actions.get(call.data[:4])
-            if call.data[:4] in APPROVALS:
-                continue
-            if action is None:
-                raise ChainError("execution reverted")
-            try:
-                action(account, Arguments(call.data[4:]), call.target.lower(), transaction)
-            except MalformedCall as error:
-                raise ChainError(str(error)) from error
+        """All calls in order, or none of them."""
+        restore = self._remember(account)
+        try:
+            for call in calls:
+                if call.data[:4] not in APPROVALS:
+                    self._act(account, call, transaction)
+        except ChainError:
+            restore()
+            raise
         self._exchange.cancel_uncovered(account)
+
+    def _act(self, account: Account, call: Call, transaction: str) -> None:
+        action = self._actions.get(call.data[:4])
+        if action is None:
+            raise ChainError("execution reverted")
+        try:
+            action(account, Arguments(call.data[4:]), call.target.lower(), transaction)
+        except MalformedCall as error:
+            raise ChainError(str(error)) from error
+
+    def _remember(self, account: Account) -> Callable[[], None]:
+        """Everything that calls can change; the result puts it back."""
+        cash, redeemed, lines = account.cash, account.redeemed, len(account.activity)
+        holdings = {token: replace(held) for token, held in account.holdings.items()}
+        locked = {market.slug: market.collateral for market in self._exchange.markets.by_slug.values()}
+
+        def restore() -> None:
+            account.cash, account.redeemed, account.holdings = cash, redeemed, holdings
+            del account.activity[lines:]
+            for slug, collateral in locked.items():
+                self._exchange.markets.by_slug[slug].collateral = collateral
+
+        return restore
 
     def view(self, *, target: str, data: bytes) -> str:
         """Return data of an eth_call."""
