@@ -233,7 +233,11 @@ def ready_object(world: World, *, host: str) -> dict[str, Any]:
         "spot": f"{ws}/spot",
         "web": f"{http}/web",
         "sandbox": f"{http}/sandbox",
-        "clock": {"speed": world.settings.speed, "anchor_ns": world.settings.anchor_ns},
+        "clock": {
+            "speed": world.settings.speed,
+            "anchor_ns": world.settings.anchor_ns,
+            "origin_ns": world.clock.origin_ns,
+        },
         "seed": world.settings.seed,
         "scenario": world.settings.scenario.name,
         "accounts": [account_entry(world, account) for account in world.seeded],

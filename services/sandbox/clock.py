@@ -1,7 +1,8 @@
 """Venue time: the wall clock stretched by a speed factor around an anchor.
 
-The time is `anchor_ns + (wall_ns - anchor_ns) * speed`. Windows, holds, delays and settlement all run in venue time:
-a sandbox at speed 10 lives ten venue seconds per real second. All times are integer nanoseconds UTC.
+The time is `origin_ns + (wall_ns - anchor_ns) * speed`; the origin is the anchor unless a recording begins elsewhere.
+Windows, holds, delays and settlement all run in venue time: a sandbox at speed 10 lives ten venue seconds per real
+second. All times are integer nanoseconds UTC.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ class VenueClock:
     what the venue's own stamps are off by: `stamp_ns`, `now_ms` and `now_s` are what clients get to see.
     """
 
-    def __init__(self, *, anchor_ns: int, speed: float) -> None:
+    def __init__(self, *, anchor_ns: int, speed: float, origin_ns: int | None = None) -> None:
         self.anchor_ns = anchor_ns
+        self.origin_ns = anchor_ns if origin_ns is None else origin_ns
         self.speed = speed
         self.skew_ns = 0
         self.reach: Callable[[int], Awaitable[None]] = self.sleep_until
@@ -33,7 +35,7 @@ class VenueClock:
 
     def flow_ns(self) -> int:
         """Venue time by the wall clock alone."""
-        return self.anchor_ns + int((time.time_ns() - self.anchor_ns) * self.speed)
+        return self.origin_ns + int((time.time_ns() - self.anchor_ns) * self.speed)
 
     def stamp_ns(self) -> int:
         return self.now_ns() + self.skew_ns

@@ -182,6 +182,10 @@ class Markets:
                 fresh.extend(self._add(make_market(terms=terms, seed=self._seed, now_ns=now_ns)) for terms in event)
         return fresh
 
+    def admit(self, market: Market) -> None:
+        """Add a market that no family made."""
+        self._add(market)
+
     def live(self) -> list[Market]:
         """Markets that are not closed yet; the sandbox may run for days, so closed ones are not looked at again."""
         if any(market.closed for market in self._live):

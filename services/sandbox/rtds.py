@@ -62,6 +62,14 @@ class Rtds:
                 if wanted in client.wanted:
                     client.push_json(message, delay_ms=delay_ms)
 
+    def forward(self, message: dict[str, Any]) -> None:
+        """Pass on a recorded frame to whoever subscribed to its topic and asset."""
+        topic, payload = str(message.get("topic")), message.get("payload") or {}
+        for code in matching_assets(topic, [payload.get("symbol")]) if topic in TOPICS else []:
+            for client in self.hub.each():
+                if Subscription(topic, code) in client.wanted:
+                    client.push_json(message)
+
     def _on_text(self, client: RtdsClient, text: str) -> None:
         frame = parse_frame(client, text)
         if frame is None:

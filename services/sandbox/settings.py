@@ -11,6 +11,7 @@ from typing import TypeVar
 from services.sandbox.catalog import DEFAULT_FAMILIES, FAMILY_NAMES, families_named
 from services.sandbox.scenario import DEFAULT_SCENARIO, SCENARIOS
 from services.sandbox.scenario_file import scenario_of
+from services.sandbox.tape import TapeFile
 from services.sandbox.world import RunSettings
 
 Value = TypeVar("Value")
@@ -48,7 +49,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         try:
             return parse(raw)
         except (ValueError, KeyError) as error:
-            was = f"{raw!r} ({error})" if raw.endswith(".json") else repr(raw)
+            was = f"{raw!r} ({error})" if raw.endswith((".json", ".zst")) else repr(raw)
             raise SettingError(f"{variable} (--{flag.replace('_', '-')}) was {was}; allowed: {allowed}") from error
 
     names, families = ", ".join(SCENARIOS), ", ".join(FAMILY_NAMES)
@@ -63,6 +64,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
             anchor_ns=pick(
                 "anchor_ns", "CLOCK_ANCHOR_NS", str(time.time_ns()), _within(1, 2**63), "nanoseconds since 1970"
             ),
+            tape=pick("tape", "SANDBOX_TAPE", "", _tape, "a file FILE.tape.jsonl.zst"),
             families=pick("families", "SANDBOX_FAMILIES", ",".join(DEFAULT_FAMILIES), _families, f"all, or {families}"),
             bankroll_usd=pick("bankroll", "BANKROLL_USD", "300", _within(0, 10**9), "whole dollars from 0"),
         ),
@@ -86,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--families", help=f"all, or some of {', '.join(FAMILY_NAMES)} (SANDBOX_FAMILIES, default 5m,15m)"
     )
+    made.add_argument("--tape", help="show the books of a recording instead of made-up markets (SANDBOX_TAPE)")
     made.add_argument("--speed", help="venue seconds a real second (CLOCK_SPEED, default 1)")
     made.add_argument("--anchor-ns", help="moment where venue time equals real time (CLOCK_ANCHOR_NS, default now)")
     made.add_argument("--bankroll", help="dollars on each account (BANKROLL_USD, default 300)")
@@ -111,6 +114,10 @@ def _families(raw: str) -> tuple[str, ...]:
         raise ValueError(raw)
     families_named(names)
     return names
+
+
+def _tape(raw: str) -> TapeFile | None:
+    return TapeFile(raw) if raw else None
 
 
 def _speed(raw: str) -> float:

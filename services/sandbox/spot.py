@@ -60,6 +60,13 @@ class Spot:
                     wrapped = {"stream": name, "data": message} if client.combined else message
                     client.push_json(wrapped, delay_ms=self.scenario.spot_feed_ms)
 
+    def forward(self, message: dict[str, Any]) -> None:
+        """Pass on a recorded trade."""
+        name = f"{str(message.get('s')).lower()}@trade"
+        for client in self.hub.each():
+            if name in client.streams:
+                client.push_json({"stream": name, "data": message} if client.combined else message)
+
     def klines(self, *, ticker: str, interval: str, start_ms: int | None, limit: int) -> list[list[Any]]:
         """Candles as Binance lists them, oldest first; the running candle is included. Raises Refusal 400."""
         path, seconds = self._paths.get(ticker.lower()), INTERVALS_S.get(interval)

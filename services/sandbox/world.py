@@ -33,6 +33,7 @@ from services.sandbox.rtds import Rtds
 from services.sandbox.scenario import Lognormal, Scenario
 from services.sandbox.settlement import Settlement
 from services.sandbox.spot import Spot
+from services.sandbox.tape import TapeFile, TapePlayer
 from services.sandbox.wallets import address_of_key, derived_address, key_from_seed, wallet_for
 
 SEEDED_SIGNATURE_TYPES = (3, 0)
@@ -50,6 +51,12 @@ class RunSettings:
     anchor_ns: int
     bankroll_usd: int
     families: tuple[str, ...] = DEFAULT_FAMILIES
+    tape: TapeFile | None = None
+
+    @property
+    def origin_ns(self) -> int:
+        """Venue time at the anchor: that of the anchor itself, or the beginning of the tape."""
+        return self.anchor_ns if self.tape is None else self.tape.first_ns
 
 
 def _index_paths(settings: RunSettings) -> dict[str, IndexPath]:
@@ -59,7 +66,7 @@ def _index_paths(settings: RunSettings) -> dict[str, IndexPath]:
         code: IndexPath(
             asset=asset,
             seed=settings.seed,
-            anchor_ns=settings.anchor_ns,
+            anchor_ns=settings.origin_ns,
             scenario=settings.scenario,
             history_s=history_s,
         )
@@ -73,9 +80,9 @@ class World:
     def __init__(self, settings: RunSettings) -> None:
         self.settings = settings
         self.scenario = settings.scenario
-        self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed)
+        self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed, origin_ns=settings.origin_ns)
         self.agenda = Agenda(self.clock)
-        self.markets = Markets(seed=settings.seed, families=settings.families)
+        self.markets = Markets(seed=settings.seed, families=() if settings.tape else settings.families)
         self.accounts = Accounts()
         self.faults = Faults(self.clock, seed=settings.seed)
         self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
@@ -109,6 +116,7 @@ class World:
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
+        self.player = TapePlayer(self, settings.tape) if settings.tape else None
         self.mischief = Mischief(self)
         self._carry_faults()
         self._tasks: list[asyncio.Task[None]] = []
@@ -174,16 +182,19 @@ class World:
     def start(self) -> None:
         """Begin at the anchor, so that a slow start changes nothing; an old anchor is caught up with in part."""
         now_ns = self.clock.now_ns()
-        first_ns = min(now_ns, max(self.settings.anchor_ns, now_ns - BACKLOG_MAX_S * SECOND_NS))
+        first_ns = min(now_ns, max(self.settings.origin_ns, now_ns - BACKLOG_MAX_S * SECOND_NS))
         self.clock.stand_at(first_ns)
         self.settlement.step(first_ns)
-        self.house.step(first_ns)
+        if self.player is None:
+            self.house.step(first_ns)
+        else:
+            self.player.start()
         self.clock.go_on()
         self.clock.reach = self.agenda.reach
         loops: tuple[tuple[int, Callable[[int], None]], ...] = (
             (STEP_NS, self._step_trading),
             (SECOND_NS, self._step_second),
-            (SPOT_STEP_NS, self.spot.step),
+            (SPOT_STEP_NS, self._step_spot),
             (HEARTBEAT_CHECK_S * SECOND_NS, self._step_heartbeats),
         )
         for step_ns, work in loops:
@@ -217,14 +228,20 @@ class World:
         log_event("loop_failed", level="error", error=repr(self.failure))
         self.on_failure()
 
+    def _step_spot(self, now_ns: int) -> None:
+        if self.player is None:
+            self.spot.step(now_ns)
+
     def _step_trading(self, now_ns: int) -> None:
-        self.house.step(now_ns)
+        if self.player is None:
+            self.house.step(now_ns)
         self.settlement.step_trades(now_ns)
         self.relayer.step(now_ns)
 
     def _step_second(self, now_ns: int) -> None:
         self.settlement.step(now_ns)
-        self.rtds.step(now_ns // SECOND_NS)
+        if self.player is None:
+            self.rtds.step(now_ns // SECOND_NS)
         self.polybolt.step(now_ns // SECOND_NS)
 
     def _step_heartbeats(self, now_ns: int) -> None:
