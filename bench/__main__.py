@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from bench import rules, servers
+from bench import rules, sandbox, servers
 from bench.measure import Measured
 from pmarb.embedded import ephemeral
 
@@ -18,7 +18,7 @@ def with_servers() -> list[Measured]:
         return servers.measure(endpoints)
 
 
-PARTS: dict[str, Callable[[], list[Measured]]] = {"rules": rules.run, "servers": with_servers}
+PARTS: dict[str, Callable[[], list[Measured]]] = {"rules": rules.run, "servers": with_servers, "sandbox": sandbox.run}
 
 
 def main() -> None:
