@@ -40,7 +40,7 @@ class Client:
     def __init__(self, http: httpx.AsyncClient, account: dict[str, Any], ready: dict[str, Any]) -> None:
         self.http, self.account, self.ready = http, account, ready
 
-    async def market(self, *, ahead: int = 1, asset: str = "btc") -> dict[str, Any]:
+    async def market(self, *, ahead: int = 1, asset: str = "btc") -> Any:
         now = (await self.http.get("/time")).json()
         start = now // 300 * 300 + ahead * 300
         found = (await self.http.get(f"/gamma/markets/slug/{asset}-updown-5m-{start}")).json()
@@ -58,7 +58,7 @@ class Client:
     async def arm(self, kind: str, **more: Any) -> None:
         (await self.http.post("/sandbox/faults", json={"kind": kind, **more})).raise_for_status()
 
-    async def truth(self) -> dict[str, Any]:
+    async def truth(self) -> Any:
         return (await self.http.get(f"/sandbox/accounts/{self.account['address']}")).json()
 
     @asynccontextmanager

@@ -113,10 +113,10 @@ def test_a_small_tape_is_shown_as_it_was_and_traded_against(ready):
     with httpx.Client(base_url=ready["clob"]) as http:
         account = ready["accounts"][1]
 
-        def shown(token: str = DOWN) -> dict[str, Any]:
+        def shown(token: str = DOWN) -> Any:
             return http.get("/book", params={"token_id": token}).json()
 
-        def post(token: str, **order: Any) -> dict[str, Any]:
+        def post(token: str, **order: Any) -> Any:
             payload = signed_order(account, token, **order)
             return http.request(**call(account, "POST", "/order", payload)).json()
 
@@ -155,7 +155,7 @@ async def test_books_of_a_real_recording_agree_with_the_tape():
             await socket.send(json.dumps({"assets_ids": [wanted["asset_id"]], "type": "market"}))
             with httpx.Client(base_url=ready["clob"]) as http:
                 shown = wait_for(lambda: has_bids(http, wanted["asset_id"]))
-            tops = []
+            tops: list[tuple[float, float]] = []
             while len(tops) < 200:
                 parsed = json.loads(await socket.recv())
                 for frame in parsed if isinstance(parsed, list) else [parsed]:
