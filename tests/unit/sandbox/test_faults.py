@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from services.sandbox.accounts import Account
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
 from services.sandbox.faults import Fault, Faults, Spec, Timed, parse_spec, parse_timed
 from services.sandbox.gamma import bare_market
@@ -31,8 +32,8 @@ PACK = {
 
 
 class Client:
-    account = None
-    kept = None
+    account: Account | None = None
+    kept: str | None = None
 
 
 def advance(bench, seconds: int) -> None:
