@@ -39,7 +39,6 @@ from services.executor.shop import Shop, Told, log_told, persistently
 
 log = logs.get(__name__)
 
-AWAKE_FOR: Final = 0.004  # Seconds, real, a core may be kept busy for one order
 STALLED_AFTER: Final = 2 * NANOS
 """Between writing and sending nothing waits; a longer gap (real) means that this process was stopped meanwhile, and
 the reconciler of another may have judged its order already."""
@@ -71,7 +70,7 @@ class HotPath:
         await asyncio.sleep(0)  # The statement is on its way to the database while this process signs
         signed = self._seal(draft)
         try:
-            gate = await _soon(writing)
+            gate = await writing
         except Unavailable as error:
             log.error("database_unavailable", opportunity_id=approval.opportunity_id, error=str(error))
             return [reports.skipped(approval, index, leg, _no_database(), now=self._shop.clock.now())]
@@ -173,15 +172,6 @@ def events_of(result: PostResult, *, fees: FeeSchedule, now: int) -> Sequence[Or
                 ts_event=now,
             )
             return (Accepted(state=state), Traded(trade=trade))
-
-
-async def _soon(writing: "asyncio.Future[Gate]") -> Gate:
-    """Wait awake: going to sleep for the millisecond that a commit takes costs half of it again to wake up."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + AWAKE_FOR
-    while not writing.done() and loop.time() < until:  # noqa: ASYNC110 - awake is the point
-        await asyncio.sleep(0)
-    return await writing
 
 
 def _no_database() -> Skip:
