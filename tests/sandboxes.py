@@ -31,6 +31,13 @@ def running(*options: str) -> Iterator[Any]:
             assert process.wait(timeout=15) == 0
 
 
+def renew_second_client() -> None:
+    """`py-clob-client-v2` has one connection pool a process and never closes it: close it, give it another."""
+    helpers = pytest.importorskip("py_clob_client_v2.http_helpers.helpers")
+    helpers._http_client.close()
+    helpers._http_client = httpx.Client(http2=True)
+
+
 def environment(ready: Any) -> Any:
     """The unified client's own environment with every address replaced; nothing else about it changes."""
     from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment

@@ -116,6 +116,7 @@ async def refresh(ready, account, token: str) -> None:
     other.set_api_creds(types.ApiCreds(account["api_key"], account["secret"], account["passphrase"]))
     wanted = types.BalanceAllowanceParams(asset_type="CONDITIONAL", token_id=token)
     await asyncio.to_thread(other.update_balance_allowance, wanted)
+    sandboxes.renew_second_client()
 
 
 async def test_a_game_delays_takers_and_tells_the_match_later(ready, trader):

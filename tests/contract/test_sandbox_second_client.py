@@ -25,9 +25,8 @@ def ready():
 
 @pytest.fixture(scope="module", autouse=True)
 def _closed():
-    """The client never closes its one connection pool."""
     yield
-    pytest.importorskip("py_clob_client_v2.http_helpers.helpers")._http_client.close()
+    sandboxes.renew_second_client()
 
 
 def connected(ready, signature_type: int) -> tuple[Any, Any]:
