@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import sandboxes
+
 ROOT = Path(__file__).parents[2]
 
 polymarket = pytest.importorskip("polymarket")
@@ -48,23 +50,6 @@ def quick():
         yield made
 
 
-def environment(ready):
-    from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
-
-    config = dataclasses.replace(
-        PRODUCTION_CONFIG,
-        clob_url=ready["clob"],
-        gamma_url=ready["gamma"],
-        data_url=ready["data"],
-        relayer_url=ready["relayer"],
-        rpc_url=ready["rpc"],
-        clob_market_ws_url=ready["ws_market"],
-        clob_user_ws_url=ready["ws_user"],
-        rtds_ws_url=ready["rtds"],
-    )
-    return create_environment(name="sandbox", config=config)
-
-
 def fresh_account(ready, signature_type: int) -> Any:
     reply = httpx.post(f"{ready['sandbox']}/accounts", json={"signature_type": signature_type})
     return reply.json()
@@ -72,7 +57,7 @@ def fresh_account(ready, signature_type: int) -> Any:
 
 async def client_of(ready, account):
     return await polymarket.AsyncSecureClient.create(
-        private_key=account["private_key"], wallet=account["wallet"], environment=environment(ready)
+        private_key=account["private_key"], wallet=account["wallet"], environment=sandboxes.environment(ready)
     )
 
 
@@ -218,7 +203,7 @@ async def test_refusals_reach_the_client_with_the_venues_texts(ready):
 
 async def test_keys_are_derived_by_a_real_login_and_strangers_start_empty(ready):
     stranger = "0x" + "42" * 32
-    client = await polymarket.AsyncSecureClient.create(private_key=stranger, environment=environment(ready))
+    client = await polymarket.AsyncSecureClient.create(private_key=stranger, environment=sandboxes.environment(ready))
     try:
         assert (await client.get_balance_allowance(asset_type="COLLATERAL")).balance == 0
         assert not await client.get_closed_only_mode()
