@@ -1,5 +1,6 @@
 """Sandboxes for tests: a process on a free port, accounts on it, and the official clients pointed at it."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -7,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,4 +101,14 @@ def until(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
         if answer:
             return answer
         time.sleep(0.1)
+    pytest.fail("it never came true")
+
+
+async def eventually(holds: Callable[[], Awaitable[Any]], *, seconds: float = 15.0) -> Any:
+    """As `until`, for coroutines."""
+    for _ in range(int(seconds * 20)):
+        answer = await holds()
+        if answer:
+            return answer
+        await asyncio.sleep(0.05)
     pytest.fail("it never came true")

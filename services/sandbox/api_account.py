@@ -15,7 +15,8 @@ from services.sandbox.accounts import Account
 from services.sandbox.auth import ApiKey
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.eip712 import EXCHANGE, NEG_RISK_EXCHANGE, POSITIONS_EXCHANGE
-from services.sandbox.faults import Fault
+from services.sandbox.fault_specs import Fault
+from services.sandbox.faults import Moment
 from services.sandbox.http import parse_json, query_int, reply_json
 from services.sandbox.refusals import Refusal
 from services.sandbox.trades import Trade
@@ -157,7 +158,7 @@ class AccountApi:
         account, _, _ = await authenticate(self.world, request)
         token = _asset(request)
         amount = self.world.balances.of(account, token) if _is_own_wallet(request, account) else 0
-        allowance = "0" if self.world.faults.active(Fault.ALLOWANCE_REFUSED, account=account) else UNLIMITED
+        allowance = "0" if self.world.faults.active(Fault.ALLOWANCE_REFUSED, Moment(account=account)) else UNLIMITED
         allowances = dict.fromkeys((EXCHANGE, NEG_RISK_EXCHANGE, POSITIONS_EXCHANGE), allowance)
         return reply_json({"balance": str(amount), "allowances": allowances})
 

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from services.sandbox import messages
 from services.sandbox.clock import MS_NS
+from services.sandbox.gateway import taker_delay_ms
 from services.sandbox.http import parse_json, reply_json
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, number, text
@@ -134,7 +135,7 @@ class PublicClob:
         market = self.world.markets.by_condition.get(condition_id.lower())
         if market is None:
             raise Refusal(MARKET_NOT_FOUND, status=404)
-        return reply_json(clob_market(market))
+        return reply_json(clob_market(market, held=taker_delay_ms(market, self.world.scenario) > 0))
 
     def _open(self, token_id: str) -> bool:
         market = self.world.markets.by_token.get(token_id)
@@ -176,7 +177,7 @@ def base_fee(market: Market) -> int:
     return BASE_FEE_BPS if market.fees.rate else 0
 
 
-def clob_market(market: Market) -> dict[str, Any]:
+def clob_market(market: Market, *, held: bool) -> dict[str, Any]:
     """Short-keyed metadata: labelled tokens, tick, minimum, fee schedule, taker delay (venue.md 3.8, 4.3)."""
     return {
         "c": market.condition_id,
@@ -187,7 +188,7 @@ def clob_market(market: Market) -> dict[str, Any]:
         "mbf": base_fee(market),
         "tbf": base_fee(market),
         "fd": {"r": float(market.fees.rate), "e": market.fees.exponent, "to": True},
-        "itode": market.terms.held,
+        "itode": held,
         "sd": market.terms.seconds_delay,
         "oas": 0,
         "ao": market.accepting,

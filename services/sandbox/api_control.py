@@ -1,25 +1,24 @@
-"""The control API under /sandbox: ready line, accounts and their full truth, faults, knobs.
-
-Never for public addresses.
-"""
+"""The control API under /sandbox: ready line, accounts and their full truth, markets, engine, knobs."""
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.sandbox import user_messages
 from services.sandbox.accounts import Account
+from services.sandbox.clock import SECOND_NS
 from services.sandbox.engine import Mode
-from services.sandbox.faults import parse_spec
-from services.sandbox.http import parse_json, reply_json
+from services.sandbox.gateway import taker_delay_ms
+from services.sandbox.http import reply_json
 from services.sandbox.keccak import address_bytes, checksum_address
+from services.sandbox.markets import Market
 from services.sandbox.money import text
+from services.sandbox.private import json_object, require_private
 from services.sandbox.refusals import Refusal
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.trades import Trade
@@ -33,31 +32,34 @@ class Control:
         self.world = world
 
     def router(self) -> APIRouter:
-        router = APIRouter(prefix="/sandbox")
+        router = APIRouter(prefix="/sandbox", dependencies=[Depends(require_private)])
         for method, path, handler in (
             ("GET", "/ready", self.ready),
             ("GET", "/health", self.health),
+            ("GET", "/accounts", self.accounts),
             ("POST", "/accounts", self.make_account),
             ("GET", "/accounts/{address}", self.account),
             ("POST", "/accounts/{address}", self.restrict),
             ("POST", "/engine", self.switch_engine),
-            ("POST", "/faults", self.arm),
-            ("GET", "/faults", self.armed),
-            ("DELETE", "/faults", self.disarm),
             ("GET", "/scenarios", self.scenarios),
             ("POST", "/knobs", self.knobs),
+            ("GET", "/markets/{slug}", self.market),
             ("POST", "/markets/{slug}/resolve", self.resolve),
         ):
             router.add_api_route(path, handler, methods=[method])
         return router
 
     async def ready(self, request: Request) -> Response:
-        require_private(request)
         return reply_json(ready_object(self.world, host=request.headers.get("host", "127.0.0.1")))
 
-    async def health(self, request: Request) -> Response:
-        require_private(request)
+    async def health(self) -> Response:
         return reply_json({"ok": True, "markets": len(self.world.markets.live())})
+
+    async def accounts(self) -> Response:
+        """Every client's account; the house is not shown."""
+        names = ("address", "wallet", "signature_type", "closed_only", "banned")
+        known = [account for account in self.world.accounts.everyone if not account.house]
+        return reply_json([{name: getattr(account, name) for name in names} for account in known])
 
     async def make_account(self, request: Request) -> Response:
         """`{"address"?, "signature_type"?}`: fund an address, or make a key; a known address gets another bankroll."""
@@ -74,8 +76,7 @@ class Control:
         account = self.world.open_account(signature_type=signature_type, address=address)
         return reply_json(account_entry(self.world, account))
 
-    async def account(self, request: Request, address: str) -> Response:
-        require_private(request)
+    async def account(self, address: str) -> Response:
         account = self.world.accounts.find(address)
         if account is None:
             raise Refusal("account not found", status=404)
@@ -103,26 +104,7 @@ class Control:
             self.world.polybolt.drain()
         return reply_json({"mode": str(self.world.engine.mode())})
 
-    async def arm(self, request: Request) -> Response:
-        """One fault, see `faults.Spec`; what is armed comes back."""
-        body = await json_object(request)
-        try:
-            self.world.mischief.do(parse_spec(body))
-        except ValueError as error:
-            raise Refusal(str(error)) from error
-        return reply_json(self._faults())
-
-    async def armed(self, request: Request) -> Response:
-        require_private(request)
-        return reply_json(self._faults())
-
-    async def disarm(self, request: Request) -> Response:
-        require_private(request)
-        self.world.mischief.undo()
-        return reply_json(self._faults())
-
-    async def scenarios(self, request: Request) -> Response:
-        require_private(request)
+    async def scenarios(self) -> Response:
         return reply_json(
             {"running": asdict(self.world.scenario), "known": [asdict(each) for each in SCENARIOS.values()]}
         )
@@ -136,15 +118,34 @@ class Control:
             raise Refusal(f"unknown or malformed knob: {error}") from error
         return reply_json(asdict(scenario))
 
+    async def market(self, slug: str) -> Response:
+        """What the venue knows about a market and its own messages do not say, such as the taker delay."""
+        market = self._market(slug)
+        return reply_json(
+            {
+                "slug": slug,
+                "condition_id": market.condition_id,
+                "tokens": list(market.tokens),
+                "state": str(market.state),
+                "fee_rate": str(market.fees.rate),
+                "tick": text(market.tick),
+                "min_size": text(market.min_size),
+                "hold_ms": taker_delay_ms(market, self.world.scenario),
+                "collateral": text(market.collateral),
+                "decided_at_s": (market.decided_ns or market.end_ns) // SECOND_NS,
+                "disputed_s": market.dispute_s,
+                "winner": None if market.winner is None else market.labels[market.winner],
+                "even": market.even or market.split,
+            }
+        )
+
     async def resolve(self, request: Request, slug: str) -> Response:
         """Close an ended market now; `{"outcome": 0, 1 or "even"}` decides it, and then also before its end."""
         body = await json_object(request)
         wanted = body.get("outcome")
         if wanted not in (None, 0, 1, "even"):
             raise Refusal("outcome must be 0, 1 or even")
-        market = self.world.markets.by_slug.get(slug)
-        if market is None:
-            raise Refusal("market not found", status=404)
+        market = self._market(slug)
         now_ns = self.world.clock.now_ns()
         if now_ns < market.end_ns and wanted is None:
             raise Refusal("market has not ended")
@@ -153,8 +154,11 @@ class Control:
         winner = None if market.winner is None else market.labels[market.winner]
         return reply_json({"slug": slug, "winner": winner})
 
-    def _faults(self) -> dict[str, Any]:
-        return {"armed": self.world.faults.armed(), "struck": self.world.faults.struck}
+    def _market(self, slug: str) -> Market:
+        market = self.world.markets.by_slug.get(slug)
+        if market is None:
+            raise Refusal("market not found", status=404)
+        return market
 
     def _truth(self, account: Account) -> dict[str, Any]:
         """Everything the venue knows about an account; amounts as decimal text."""
@@ -242,26 +246,3 @@ def ready_object(world: World, *, host: str) -> dict[str, Any]:
         "scenario": world.settings.scenario.name,
         "accounts": [account_entry(world, account) for account in world.seeded],
     }
-
-
-async def json_object(request: Request) -> dict[str, Any]:
-    """Body of a control request; an empty body is an empty object."""
-    require_private(request)
-    raw = await request.body()
-    body = parse_json(raw) if raw else {}
-    if not isinstance(body, dict):
-        raise Refusal("body must be a JSON object")
-    return body
-
-
-def require_private(request: Request) -> None:
-    """Loopback and private networks only. In-process clients have no address and pass."""
-    host = request.client.host if request.client else None
-    if host is None:
-        return
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not (address.is_loopback or address.is_private):
-        raise Refusal("the control API answers private addresses only", status=403)

@@ -28,6 +28,7 @@ from services.sandbox.api_chain import NodeApi, RelayerApi
 from services.sandbox.api_clob import PublicClob
 from services.sandbox.api_control import Control
 from services.sandbox.api_data import Data
+from services.sandbox.api_faults import FaultControl
 from services.sandbox.api_gamma import Gamma
 from services.sandbox.api_lists import Lists
 from services.sandbox.api_outside import Outside
@@ -48,7 +49,8 @@ def build_app(world: World) -> FastAPI:
         await world.stop()
 
     app = FastAPI(title="Polymarket sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for part in (PublicClob, Lists, Trading, AccountApi, Gamma, Data, Analytics, Outside, RelayerApi, NodeApi, Control):
+    parts = (PublicClob, Lists, Trading, AccountApi, Gamma, Data, Analytics, Outside, RelayerApi, NodeApi)
+    for part in (*parts, Control, FaultControl):
         app.include_router(part(world).router())
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_malformed)

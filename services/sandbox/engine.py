@@ -26,13 +26,21 @@ class Engine:
     def __init__(self, clock: VenueClock) -> None:
         self._clock = clock
         self._plan: list[tuple[int, Mode]] = []
+        self._changes = 0
 
-    def enter(self, mode: Mode, *, seconds: float) -> None:
-        """Change the mode for venue `seconds`; whatever was planned before is dropped."""
+    def enter(self, mode: Mode, *, seconds: float) -> int:
+        """Change the mode for venue `seconds`; whatever was planned before is dropped. Returns what `leave` takes."""
+        self._changes += 1
         until_ns = self._clock.now_ns() + int(seconds * SECOND_NS)
         self._plan = [] if mode is Mode.RUNNING else [(until_ns, mode)]
         if mode is Mode.RESTART:
             self._plan.append((until_ns + int(POST_ONLY_S * SECOND_NS), Mode.POST_ONLY))
+        return self._changes
+
+    def leave(self, change: int) -> None:
+        """Run again, unless the mode has been changed since."""
+        if change == self._changes:
+            self.enter(Mode.RUNNING, seconds=0)
 
     def mode(self) -> Mode:
         return self._current()[0]

@@ -302,6 +302,19 @@ class Exchange:
         trade.status = TradeStatus.FAILED
         for account in trade.parties():
             account.activity[:] = [line for line in account.activity if line.trade_id != trade.id]
+            self._fail_dependents(account)
+            self.cancel_uncovered(account)
+
+    def _fail_dependents(self, account: Account) -> None:
+        """Trades that spend what the account no longer has will not be settled either."""
+        cash, shares = account.cash, {token: held.shares for token, held in account.holdings.items()}
+        for trade in self.unsettled:
+            moves = [] if trade.will_fail else [move for move in trade.moves if move.account is account]
+            if any((m.dollars < 0 and cash < 0) or (m.shares < 0 and shares[m.token_id] < 0) for m in moves):
+                trade.will_fail = True
+                for move in moves:
+                    cash -= move.dollars
+                    shares[move.token_id] -= move.shares
 
     def publish(self, market: Market) -> None:
         """Tell the feeds about changed levels and move to the fine tick where prices are extreme."""

@@ -1,6 +1,6 @@
-"""Faults at the door: what goes wrong between a client and the order endpoints, before and after the venue acts.
+"""Faults at the door: what goes wrong between a client and the venue, before and after the venue acts.
 
-An ASGI layer around the whole application. It looks at order and cancel calls only, and only while a fault is armed.
+An ASGI layer around the whole application. It looks at calls only while a fault waits for one.
 """
 
 from __future__ import annotations
@@ -14,94 +14,107 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.sandbox.accounts import Account
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.eip712 import EXCHANGE, order_id, parse_fields
-from services.sandbox.faults import HELD_REPLY_REAL_S, Fault
+from services.sandbox.fault_specs import Fault
+from services.sandbox.faults import Moment
 from services.sandbox.gateway import batch_refusal
 from services.sandbox.http import BrokenReply, refusal_response, reply_json
 from services.sandbox.limits import TIER
-from services.sandbox.refusals import INTERNAL, RESTARTING, Refusal
+from services.sandbox.refusals import INTERNAL, RESTARTING, TIMED_OUT, Refusal, status_of
 from services.sandbox.rules import FAK_MISSED
 from services.sandbox.world import World
 
-PLACES = {("POST", "/order"), ("POST", "/orders")}
-CANCELS = {("DELETE", path) for path in ("/order", "/orders", "/cancel-all", "/cancel-market-orders")}
+CALL_OF: dict[tuple[str, str], str] = {
+    ("POST", "/order"): "order",
+    ("POST", "/orders"): "order",
+    **{("DELETE", path): "cancel" for path in ("/order", "/orders", "/cancel-all", "/cancel-market-orders")},
+    ("POST", "/v1/heartbeats"): "heartbeat",
+}
+CONTROL = "/sandbox/"
 SUCCESS_TEXT = "could not run the execution"
 RETRY_AFTER_S = 1
+# Real milliseconds: longer than clients wait.
+HELD_REPLY_MS = 30_000.0
+LATE_MS = 15_000.0
 
 
 class FaultGate:
-    """Wraps `app`; see `faults` for what can be armed."""
+    """Wraps `app`; see `fault_specs` for what can be asked for."""
 
     def __init__(self, app: ASGIApp, *, world: World) -> None:
         self.app = app
         self.world = world
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self.world.faults.any():
-            await self.app(scope, receive, send)
-            return
-        call = (scope["method"], scope["path"])
-        if call not in PLACES and call not in CANCELS:
+        idle = scope["type"] != "http" or not self.world.faults.any()
+        if idle or scope["path"].startswith(CONTROL):
             await self.app(scope, receive, send)
             return
         body = await _read(receive)
         account = self.world.accounts.find(Headers(scope=scope).get("poly_address", ""))
-        answer = self._before(body, account, places=call in PLACES)
+        call = CALL_OF.get((scope["method"], scope["path"]), "other")
+        moment = Moment(account=account, call=call, path=scope["path"])
+        answer = self._before(body, moment)
         if answer is not None:
             await answer(scope, receive, send)
             return
+        late = self.world.faults.strike(Fault.LATE_ACCEPT, moment)
+        if late is not None:
+            await _real_sleep(late.delay_ms, LATE_MS)
         caught = Caught()
         await self.app(scope, _again(body, receive), caught.send)
-        answer = await self._after(account) if call in PLACES and caught.status == 200 else None
+        answer = await self._after(moment) if caught.status == 200 else None
         if answer is not None:
             await answer(scope, receive, send)
             return
         for message in caught.messages:
             await send(message)
 
-    def _before(self, body: bytes, account: Account | None, *, places: bool) -> Response | None:
+    def _before(self, body: bytes, moment: Moment) -> Response | None:
         """The reply of a venue that never looked at the request."""
         faults = self.world.faults
-        if faults.take(Fault.RESTART_425, account=account):
+        if faults.strike(Fault.RESTART_425, moment):
             return refusal_response(Refusal(RESTARTING, status=425))
-        if faults.take(Fault.RATE_LIMITED, account=account):
+        if faults.strike(Fault.RATE_LIMITED, moment):
             return refusal_response(Refusal("Too Many Requests", status=429, headers=self._limit_headers()))
-        if not places:
-            return None
-        if faults.take(Fault.ERROR_500_BEFORE, account=account):
+        if faults.strike(Fault.ERROR_500_BEFORE, moment):
             return refusal_response(Refusal(INTERNAL, status=500))
-        return self._refused(body, account)
+        return self._refused(body, moment) if moment.call == "order" else None
 
-    def _refused(self, body: bytes, account: Account | None) -> Response | None:
+    def _refused(self, body: bytes, moment: Moment) -> Response | None:
         """Refusals in the venue's words that the order did not deserve; a batch has them in its entries."""
         faults, entries = self.world.faults, _entries(body)
         if not entries:
             return None
-        if faults.take(Fault.SUCCESS_WITH_ERROR, account=account):
+        if faults.strike(Fault.SUCCESS_WITH_ERROR, moment):
             made = [batch_refusal(Refusal(SUCCESS_TEXT)) for _ in entries]
             return reply_json(made if body.lstrip().startswith(b"[") else made[0])
-        if entries[0].get("orderType") == "FAK" and faults.take(Fault.FAK_400_WITH_ID, account=account):
+        if entries[0].get("orderType") == "FAK" and faults.strike(Fault.FAK_400_WITH_ID, moment):
             return self._refuse_all(body, [(FAK_MISSED, self._id_of(entry)) for entry in entries])
-        if faults.take(Fault.ALLOWANCE_REFUSED, account=account):
+        refused = faults.strike(Fault.ORDER_REFUSED, moment)
+        if refused is not None:
+            text = refused.text or TIMED_OUT
+            return self._refuse_all(body, [(text.replace("{id}", known), known) for known in map(self._id_of, entries)])
+        if faults.strike(Fault.ALLOWANCE_REFUSED, moment):
             texts = [(_allowance_text(entry), self._id_of(entry)) for entry in entries]
             return self._refuse_all(body, texts)
         return None
 
-    async def _after(self, account: Account | None) -> Response | None:
-        """The order is in; what the client hears of it is another matter. None passes the true reply on."""
+    async def _after(self, moment: Moment) -> Response | None:
+        """The call was carried out; what the client hears of it is another matter. None passes the true reply on."""
         faults = self.world.faults
-        if faults.take(Fault.ERROR_500_AFTER, account=account):
+        if faults.strike(Fault.ERROR_500_AFTER, moment):
             return refusal_response(Refusal(INTERNAL, status=500))
-        if faults.take(Fault.LOST_REPLY, account=account):
+        if faults.strike(Fault.LOST_REPLY, moment):
             return BrokenReply()
-        if faults.take(Fault.TIMEOUT_AFTER_ACCEPT, account=account):
-            await asyncio.sleep(HELD_REPLY_REAL_S)
+        held = faults.strike(Fault.TIMEOUT_AFTER_ACCEPT, moment)
+        if held is not None:
+            await _real_sleep(held.delay_ms, HELD_REPLY_MS)
         return None
 
     def _refuse_all(self, body: bytes, refused: list[tuple[str, str]]) -> Response:
-        refusals = [Refusal(text, order_id=known) for text, known in refused]
+        refusals = [Refusal(text, status=status_of(text), order_id=known) for text, known in refused]
         if body.lstrip().startswith(b"["):
             return reply_json([batch_refusal(refusal) for refusal in refusals])
         return refusal_response(refusals[0])
@@ -136,6 +149,10 @@ class Caught:
         self.messages.append(message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
+
+
+async def _real_sleep(wanted_ms: float | None, usual_ms: float) -> None:
+    await asyncio.sleep((usual_ms if wanted_ms is None else wanted_ms) / 1000)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -1,158 +1,53 @@
-"""Faults on request: what can be asked for, what is armed, and when it strikes.
-
-A fault is one JSON object, the same in `POST /sandbox/faults` and in a scenario file. Armed ones wait for their moment
-(a request, a trade, a frame); the others change the state of the venue at once (see `mischief`).
-"""
+"""The faults of a run: which wait for their moment, which stand, and how often each has struck."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Protocol
 
 from services.sandbox.accounts import Account
 from services.sandbox.clock import SECOND_NS, VenueClock
+from services.sandbox.fault_specs import WAITING, Fault, Spec
 
-HELD_REPLY_REAL_S = 30.0
 FREEZE_S = 5.0
-CHANNELS = ("market", "user", "rtds", "spot", "bolt", "all")
-
-
-class Fault(StrEnum):
-    """Every kind; docs/sandbox.md says what each does."""
-
-    TIMEOUT_AFTER_ACCEPT = "timeout_after_accept"
-    ERROR_500_BEFORE = "error_500_before"
-    ERROR_500_AFTER = "error_500_after"
-    LOST_REPLY = "lost_reply"
-    SUCCESS_WITH_ERROR = "success_with_error"
-    FAK_400_WITH_ID = "fak_400_with_id"
-    RATE_LIMITED = "rate_limited"
-    ALLOWANCE_REFUSED = "allowance_refused"
-    RESTART_425 = "restart_425"
-    GHOST_FILL = "ghost_fill"
-    MARKET_CLOSED_MID_ORDER = "market_closed_mid_order"
-    REDEMPTION_EMPTY = "redemption_empty"
-    WS_FREEZE = "ws_freeze"
-    FRAME_MISSING = "frame_missing"
-    FRAME_REPEATED = "frame_repeated"
-    FRAME_REORDERED = "frame_reordered"
-    ENGINE_RESTART = "engine_restart"
-    CANCEL_ONLY = "cancel_only"
-    TRADING_DISABLED = "trading_disabled"
-    CLOSED_ONLY = "closed_only"
-    CLOCK_SKEW = "clock_skew"
-    MARKET_CHANGED = "market_changed"
-    BOOK_EMPTIED = "book_emptied"
-    BOOK_CROSSED = "book_crossed"
-    RESOLUTION_DISPUTED = "resolution_disputed"
-    RESOLUTION_SPLIT = "resolution_split"
-
-
-HOW_OFTEN = frozenset({"count", "rate", "seconds", "account"})
-FRAMES = frozenset({"count", "rate", "seconds", "account", "channel", "match"})
-CHOICES: dict[Fault, frozenset[str]] = {
-    Fault.GHOST_FILL: HOW_OFTEN | {"market", "side"},
-    Fault.MARKET_CLOSED_MID_ORDER: HOW_OFTEN | {"market"},
-    Fault.REDEMPTION_EMPTY: HOW_OFTEN | {"market"},
-    Fault.WS_FREEZE: FRAMES,
-    Fault.FRAME_MISSING: FRAMES,
-    Fault.FRAME_REPEATED: FRAMES,
-    Fault.FRAME_REORDERED: FRAMES,
-    Fault.ENGINE_RESTART: frozenset({"seconds"}),
-    Fault.CANCEL_ONLY: frozenset({"seconds"}),
-    Fault.TRADING_DISABLED: frozenset({"seconds"}),
-    Fault.CLOSED_ONLY: frozenset({"account", "seconds"}),
-    Fault.CLOCK_SKEW: frozenset({"ms", "seconds"}),
-    Fault.MARKET_CHANGED: frozenset({"market", "fee_rate", "tick", "min_size", "hold_ms"}),
-    Fault.BOOK_EMPTIED: frozenset({"market", "seconds"}),
-    Fault.BOOK_CROSSED: frozenset({"market", "seconds", "ticks"}),
-    Fault.RESOLUTION_DISPUTED: frozenset({"market", "seconds"}),
-    Fault.RESOLUTION_SPLIT: frozenset({"market"}),
+# The calls that a fault concerns unless it names others.
+USUAL_CALLS: dict[Fault, tuple[str, ...]] = {
+    Fault.RATE_LIMITED: ("order", "cancel"),
+    Fault.RESTART_425: ("order", "cancel"),
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spec:
-    """One fault as asked for. Seconds are venue time, `market` is a slug with wildcards, `match` a part of a frame."""
-
-    kind: Fault
-    count: int | None = None
-    rate: float | None = None
-    seconds: float | None = None
-    account: str = ""
-    market: str = "*"
-    side: str = ""
-    channel: str = ""
-    match: str = ""
-    ms: float = 0.0
-    ticks: int = 3
-    fee_rate: str = ""
-    tick: str = ""
-    min_size: str = ""
-    hold_ms: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timed:
-    """A fault of a scenario: `at_s` after the start, and again every `every_s` when that is not zero."""
-
-    at_s: float
-    every_s: float = 0.0
-    spec: Spec
-
-
-def parse_spec(body: Mapping[str, Any]) -> Spec:
-    """Raises ValueError with a text that names what was wrong and what is allowed."""
-    try:
-        kind = Fault(str(body.get("kind")))
-    except ValueError as error:
-        raise ValueError(f"kind must be one of {', '.join(Fault)}") from error
-    allowed = CHOICES.get(kind, HOW_OFTEN) | {"kind", "count", "seconds"}
-    unknown = sorted(set(body) - allowed)
-    if unknown:
-        raise ValueError(f"{kind} does not know {', '.join(unknown)}; allowed: {', '.join(sorted(allowed))}")
-    values: dict[str, Any] = {"kind": kind}
-    for field in fields(Spec):
-        if field.name in body and field.name != "kind":
-            values[field.name] = _typed(field.name, body[field.name])
-    if values.get("channel", "all") not in CHANNELS:
-        raise ValueError(f"channel must be one of {', '.join(CHANNELS)}")
-    if not 0 <= values.get("rate", 0.0) <= 1:
-        raise ValueError("rate must lie between 0 and 1")
-    return Spec(**values)
-
-
-def parse_timed(body: Mapping[str, Any]) -> Timed:
-    """A fault with `at_s` and perhaps `every_s`. Raises ValueError."""
-    rest = {name: value for name, value in body.items() if name not in ("at_s", "every_s")}
-    at_s, every_s = float(body.get("at_s", 0)), float(body.get("every_s", 0))
-    if at_s < 0 or every_s < 0:
-        raise ValueError("at_s and every_s must not be negative")
-    return Timed(at_s=at_s, every_s=every_s, spec=parse_spec(rest))
-
-
-def _typed(name: str, value: object) -> Any:
-    try:
-        if name in ("count", "ticks"):
-            return int(str(value))
-        if name in ("rate", "seconds", "ms", "hold_ms"):
-            return float(str(value))
-    except ValueError as error:
-        raise ValueError(f"{name} must be a number") from error
-    return str(value)
+FRAME_KINDS = (Fault.WS_FREEZE, Fault.FRAME_MISSING, Fault.FRAME_REPEATED, Fault.FRAME_REORDERED)
 
 
 @dataclass(slots=True, eq=False)
 class Armed:
-    """A fault that waits; `left` None is without limit, `until_ns` 0 without end."""
+    """One fault on its way; `left` None is without limit, `until_ns` 0 without end. `undo` belongs to standing ones."""
 
+    id: str
     spec: Spec
-    left: int | None
-    until_ns: int
+    left: int | None = None
+    until_ns: int = 0
+    passes: int = 0
+    struck: int = 0
+    undo: Callable[[], None] | None = None
+
+    def over(self, now_ns: int) -> bool:
+        return self.left == 0 or bool(self.until_ns and now_ns >= self.until_ns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """Something that a fault may strike: what is not stated fits every fault."""
+
+    account: Account | None = None
+    market: str = ""
+    side: str = ""
+    channel: str = ""
+    frame: str = ""
+    call: str = ""
+    path: str = ""
 
 
 class Listener(Protocol):
@@ -163,101 +58,166 @@ class Listener(Protocol):
 
 
 class Faults:
-    """Armed faults. `take` uses up one shot of the first that fits, `active` none."""
+    """`strike` uses up one shot of the first fault that fits, `active` none."""
 
     def __init__(self, clock: VenueClock, *, seed: int = 0) -> None:
         self._clock = clock
-        self._armed: list[Armed] = []
+        self._waiting: dict[Fault, list[Armed]] = {}
+        self._standing: list[Armed] = []
         self._rng = Random(f"{seed}:faults")
+        self._serial = 0
         self.struck: dict[str, int] = {}
 
-    def arm(self, spec: Spec) -> None:
+    def arm(self, spec: Spec) -> Armed:
+        """Let a fault wait for its moment."""
         seconds, left = spec.seconds, spec.count
         if spec.kind is Fault.WS_FREEZE:
             # Frozen for a time, not for a number of frames.
             seconds, left = FREEZE_S if seconds is None else seconds, None
         elif left is None and spec.rate is None and seconds is None:
             left = 1
-        until_ns = 0 if seconds is None else self._clock.now_ns() + int(seconds * SECOND_NS)
-        self._armed.append(Armed(spec, left, until_ns))
+        armed = self._make(spec, seconds)
+        armed.left, armed.passes = left, spec.after
+        self._waiting.setdefault(spec.kind, []).append(armed)
+        return armed
 
-    def clear(self) -> None:
-        self._armed.clear()
+    def stand(self, spec: Spec, *, undo: Callable[[], None], seconds: float | None) -> Armed:
+        """Note a fault that has changed the venue, and how to put that right."""
+        armed = self._make(spec, seconds)
+        armed.undo, armed.struck = undo, 1
+        self._standing.append(armed)
+        self._count(spec.kind)
+        return armed
+
+    def end(self, armed: Armed) -> None:
+        """Take a fault away and undo what it did; nothing when that has happened before."""
+        if armed in self._standing:
+            self._standing.remove(armed)
+            if armed.undo is not None:
+                armed.undo()
+        elif armed in self._waiting.get(armed.spec.kind, ()):
+            self._waiting[armed.spec.kind].remove(armed)
+
+    def clear(self, which: str = "") -> int:
+        """End every fault, or those of one kind, or the one of that id; returns how many."""
+        chosen = [armed for armed in self.all() if which in ("", armed.id, armed.spec.kind)]
+        for armed in reversed(chosen):
+            self.end(armed)
+        return len(chosen)
 
     def any(self) -> bool:
-        return bool(self._armed)
+        """Does any wait for its moment?"""
+        return any(self._waiting.values())
 
-    def take(
-        self,
-        kind: Fault,
-        *,
-        account: Account | None = None,
-        market: str = "",
-        side: str = "",
-        channel: str = "",
-        text: str = "",
-    ) -> bool:
-        """Does a fault of this kind strike now?"""
-        if not self._armed:
-            return False
-        for armed in self._waiting(kind):
-            spec = armed.spec
-            if not (_concerns(spec, account, market, side) and _carries(spec, channel, text)):
+    def strike(self, kind: Fault, *moments: Moment) -> Spec | None:
+        """The fault of this kind that strikes now, at any of the moments; None when none does."""
+        for armed in self._of(kind) if kind in self._waiting else ():
+            if not any(_fits(armed.spec, moment) for moment in moments):
                 continue
-            if spec.rate is not None and self._rng.random() >= spec.rate:
+            if armed.passes:
+                armed.passes -= 1
+                continue
+            if armed.spec.rate is not None and self._rng.random() >= armed.spec.rate:
                 continue
             if armed.left is not None:
                 armed.left -= 1
-            self.struck[str(kind)] = self.struck.get(str(kind), 0) + 1
-            return True
-        return False
+            armed.struck += 1
+            self._count(kind)
+            return armed.spec
+        return None
 
-    def active(self, kind: Fault, *, account: Account | None = None) -> bool:
-        return any(_concerns(armed.spec, account, "", "") for armed in self._waiting(kind))
+    def active(self, kind: Fault, moment: Moment) -> bool:
+        return any(_fits(armed.spec, moment) for armed in self._of(kind))
 
     def carry(self, channel: str, client: Listener, text: str) -> Sequence[str]:
         """The frames that reach a client instead of one; pongs never come this way."""
-        if not self._armed and client.kept is None:
+        if client.kept is None and not any(self._waiting.get(kind) for kind in FRAME_KINDS):
             return (text,)
-        about = {"account": client.account, "channel": channel, "text": text}
-        if self.take(Fault.WS_FREEZE, **about) or self.take(Fault.FRAME_MISSING, **about):  # type: ignore[arg-type]
+        moment = Moment(account=client.account, channel=channel, frame=text)
+        if self.strike(Fault.WS_FREEZE, moment) or self.strike(Fault.FRAME_MISSING, moment):
             return ()
-        frames = [text, text] if self.take(Fault.FRAME_REPEATED, **about) else [text]  # type: ignore[arg-type]
+        frames = [text, text] if self.strike(Fault.FRAME_REPEATED, moment) else [text]
         if client.kept is not None:
             frames.append(client.kept)
             client.kept = None
-        elif self.take(Fault.FRAME_REORDERED, **about):  # type: ignore[arg-type]
+        elif self.strike(Fault.FRAME_REORDERED, moment):
             client.kept = frames.pop()
         return frames
 
-    def armed(self) -> dict[str, int]:
-        """Shots left by kind; -1 where there is no limit."""
+    def all(self) -> list[Armed]:
+        """Whatever waits or stands, in the order of its arrival."""
+        found = [armed for kind in list(self._waiting) for armed in self._of(kind)] + self._standing
+        return sorted(found, key=lambda armed: int(armed.id))
+
+    def shots(self) -> dict[str, int]:
+        """Shots left by kind of what waits; -1 where there is no limit."""
         shots: dict[str, int] = {}
-        for kind in Fault:
-            waiting = self._waiting(kind)
-            if waiting:
-                lefts = [armed.left for armed in waiting]
+        for kind in WAITING:
+            lefts = [armed.left for armed in self._of(kind)]
+            if lefts:
                 shots[str(kind)] = -1 if None in lefts else sum(left or 0 for left in lefts)
         return shots
 
-    def _waiting(self, kind: Fault) -> list[Armed]:
+    def table(self) -> list[dict[str, Any]]:
+        """Every fault with its id, what was asked for, how often it struck, and what is left of it."""
         now_ns = self._clock.now_ns()
-        gone = [one for one in self._armed if one.left == 0 or (one.until_ns and now_ns >= one.until_ns)]
-        if gone:
-            self._armed = [one for one in self._armed if one not in gone]
-        return [one for one in self._armed if one.spec.kind is kind]
+        return [
+            {
+                "id": armed.id,
+                **armed.spec.stated(),
+                "standing": armed.undo is not None,
+                "left": armed.left,
+                "seconds_left": (armed.until_ns - now_ns) / SECOND_NS if armed.until_ns else None,
+                "struck": armed.struck,
+            }
+            for armed in self.all()
+        ]
+
+    def _make(self, spec: Spec, seconds: float | None) -> Armed:
+        self._serial += 1
+        until_ns = 0 if seconds is None else self._clock.now_ns() + int(seconds * SECOND_NS)
+        return Armed(id=str(self._serial), spec=spec, until_ns=until_ns)
+
+    def _count(self, kind: Fault) -> None:
+        self.struck[str(kind)] = self.struck.get(str(kind), 0) + 1
+
+    def _of(self, kind: Fault) -> Iterable[Armed]:
+        """Faults of a kind that still wait."""
+        waiting = self._waiting.get(kind, [])
+        now_ns = self._clock.now_ns()
+        if any(armed.over(now_ns) for armed in waiting):
+            waiting = self._waiting[kind] = [armed for armed in waiting if not armed.over(now_ns)]
+        return waiting
 
 
-def _concerns(spec: Spec, account: Account | None, market: str, side: str) -> bool:
-    if spec.account and (
-        account is None or spec.account.lower() not in (account.address.lower(), account.wallet.lower())
-    ):
-        return False
-    return (not market or fnmatchcase(market, spec.market)) and (not spec.side or spec.side.upper() == side)
+def _fits(spec: Spec, moment: Moment) -> bool:
+    return (
+        _concerns(spec, moment.account)
+        and (not moment.market or fnmatchcase(moment.market, spec.market))
+        and (not spec.side or spec.side == moment.side)
+        and _carries(spec, moment)
+        and _calls(spec, moment)
+    )
 
 
-def _carries(spec: Spec, channel: str, text: str) -> bool:
-    if not channel:
+def _concerns(spec: Spec, account: Account | None) -> bool:
+    if not spec.account:
+        return True
+    return account is not None and spec.account.lower() in (account.address.lower(), account.wallet.lower())
+
+
+def _carries(spec: Spec, moment: Moment) -> bool:
+    if not moment.channel:
         return True
     wanted = spec.channel or ("market" if spec.kind is Fault.WS_FREEZE else "all")
-    return wanted in ("all", channel) and (not spec.match or spec.match in text)
+    return wanted in ("all", moment.channel) and (not spec.match or spec.match in moment.frame)
+
+
+def _calls(spec: Spec, moment: Moment) -> bool:
+    if not moment.call:
+        return True
+    if spec.call:
+        wanted: tuple[str, ...] = (spec.call,)
+    else:
+        wanted = USUAL_CALLS.get(spec.kind, ("order",)) if spec.path == "*" else ("all",)
+    return (moment.call in wanted or "all" in wanted) and fnmatchcase(moment.path, spec.path)

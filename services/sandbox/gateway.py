@@ -24,6 +24,7 @@ from services.sandbox.eip712 import (
 )
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import Exchange, Placed
+from services.sandbox.markets import Market
 from services.sandbox.money import text
 from services.sandbox.orders import Order, OrderType
 from services.sandbox.quotes import lognormal
@@ -78,9 +79,10 @@ class Gateway:
         if self._exchange.is_marketable(order):
             if terms.seconds_delay:
                 return self._delay(order, seconds=terms.seconds_delay)
-            if terms.held and self.scenario.hold_ms > 0:
+            hold_ms = taker_delay_ms(order.market, self.scenario)
+            if hold_ms > 0:
                 self._exchange.hold(order)
-                await self._clock.reach(order.created_ns + int(self.scenario.hold_ms * MS_NS))
+                await self._clock.reach(order.created_ns + int(hold_ms * MS_NS))
         placed = self._exchange.finish(order)
         log_event("order_placed", order_id=order.id, status=placed.status, market=order.market.slug)
         return placed
@@ -146,6 +148,13 @@ class Gateway:
         if not task.cancelled():
             # Read the outcome, so that an order whose client hung up leaves no "never retrieved" noise.
             task.exception()
+
+
+def taker_delay_ms(market: Market, scenario: Scenario) -> float:
+    """How long a marketable order on this market is held; 0 where takers are not delayed."""
+    if not market.terms.held:
+        return 0.0
+    return scenario.hold_ms if market.hold_ms is None else market.hold_ms
 
 
 def require_party(fields: SignedFields, *, account: Account, key: ApiKey) -> None:

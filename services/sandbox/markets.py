@@ -60,6 +60,8 @@ class Market:
     changed_ns: int = 0
     trades: int = 0
     min_size: int = MIN_ORDER_SHARES
+    # Taker delay of this market; None takes the scenario's.
+    hold_ms: float | None = None
     # Venue seconds by which a dispute delays the resolution.
     dispute_s: float = 0.0
     # The resolution will be 50-50 whatever the answer is.

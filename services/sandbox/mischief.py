@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
 
-from services.sandbox.accounts import Account
+from services.sandbox.accounts import Account, Accounts
+from services.sandbox.agenda import Agenda
 from services.sandbox.book import BookOrder, Side
-from services.sandbox.clock import MS_NS, SECOND_NS
-from services.sandbox.engine import Mode
+from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
+from services.sandbox.engine import POST_ONLY_S, Engine, Mode
 from services.sandbox.eventlog import log_event
-from services.sandbox.faults import Fault, Spec, Timed
-from services.sandbox.house import PREFIX
+from services.sandbox.exchange import Exchange
+from services.sandbox.fault_specs import Fault, Spec, Timed
+from services.sandbox.faults import Armed, Faults, Moment
+from services.sandbox.house import PREFIX, House
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import Order
+from services.sandbox.settlement import Settlement
 from services.sandbox.trades import Trade
-
-if TYPE_CHECKING:
-    from services.sandbox.world import World
 
 RESTART_S = 90.0
 MODE_S = 60.0
@@ -34,75 +34,32 @@ MODES = {
     Fault.CANCEL_ONLY: (Mode.CANCEL_ONLY, MODE_S),
     Fault.TRADING_DISABLED: (Mode.DISABLED, MODE_S),
 }
+Undo = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """The parts of a venue that faults lay hands on."""
+
+    clock: VenueClock
+    agenda: Agenda
+    engine: Engine
+    accounts: Accounts
+    exchange: Exchange
+    house: House
+    settlement: Settlement
 
 
 class Mischief:
-    """Does to a world what a Spec asks for. Everything that ends by itself ends in venue time."""
+    """Does what a Spec asks for. Everything that ends by itself ends in venue time."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, *, stage: Stage, faults: Faults) -> None:
+        self.stage = stage
+        self.faults = faults
         self._changes: list[Spec] = []
         self._serial = 0
-        world.exchange.ghost = self.is_ghost
-        world.exchange.before_match = self.before_match
-        world.exchange.pays = self.pays
-        world.markets.on_new = self.on_new
-
-    def do(self, spec: Spec) -> None:
-        """Raises ValueError when the values of the spec fit no market or account."""
-        action = self._actions().get(spec.kind)
-        if spec.kind in MODES:
-            mode, seconds = MODES[spec.kind]
-            self.world.engine.enter(mode, seconds=seconds if spec.seconds is None else spec.seconds)
-        elif action is not None:
-            action(spec)
-        else:
-            self.world.faults.arm(spec)
-        log_event("fault", kind=spec.kind, market=spec.market, seconds=spec.seconds or 0)
-
-    def undo(self) -> None:
-        """Disarm everything and put the venue right again; books and settlements of the past stay as they are."""
-        self.world.faults.clear()
-        self.world.engine.enter(Mode.RUNNING, seconds=0)
-        self.world.clock.skew_ns = 0
-        self._changes.clear()
-        for account in self.world.accounts.everyone:
-            account.closed_only = False
-
-    def schedule(self, timetable: Iterable[Timed], *, start_ns: int) -> None:
-        for timed in timetable:
-            self._plan(timed, start_ns + int(timed.at_s * SECOND_NS))
-
-    # --- asked by the exchange --------------------------------------------------------------------------------------
-
-    def is_ghost(self, trade: Trade) -> bool:
-        """Will this trade be MATCHED and then FAILED?"""
-        chosen = self.world.faults.take(
-            Fault.GHOST_FILL,
-            account=trade.taker.account,
-            market=trade.market.slug,
-            side=str(trade.taker.side),
-        )
-        return chosen or self.world.settlement.fails()
-
-    def before_match(self, order: Order) -> None:
-        struck = self.world.faults.take(Fault.MARKET_CLOSED_MID_ORDER, account=order.account, market=order.market.slug)
-        if struck:
-            self.world.settlement.stop(order.market)
-
-    def pays(self, account: Account, market: Market) -> bool:
-        """False: the redemption succeeds and moves nothing."""
-        return account.house or not self.world.faults.take(Fault.REDEMPTION_EMPTY, account=account, market=market.slug)
-
-    def on_new(self, market: Market) -> None:
-        for spec in self._changes:
-            if fnmatchcase(market.slug, spec.market):
-                self._change(market, spec)
-
-    # --- actions ----------------------------------------------------------------------------------------------------
-
-    def _actions(self) -> dict[Fault, Callable[[Spec], None]]:
-        return {
+        self._acts: dict[Fault, Callable[[Spec], tuple[Undo, float | None]]] = {
+            **dict.fromkeys(MODES, self._mode),
             Fault.CLOSED_ONLY: self._closed_only,
             Fault.CLOCK_SKEW: self._skew,
             Fault.MARKET_CHANGED: self._market_changed,
@@ -111,82 +68,182 @@ class Mischief:
             Fault.RESOLUTION_DISPUTED: self._dispute,
             Fault.RESOLUTION_SPLIT: self._split,
         }
+        stage.exchange.ghost = self.is_ghost
+        stage.exchange.before_match = self.before_match
+        stage.exchange.pays = self.pays
+        stage.exchange.markets.on_new = self.on_new
 
-    def _closed_only(self, spec: Spec) -> None:
-        found = self.world.accounts.find(spec.account) if spec.account else None
-        accounts = [found] if found else [] if spec.account else self.world.accounts.everyone
-        if not accounts:
+    def do(self, spec: Spec) -> Armed:
+        """Raises ValueError when the values of the spec fit no market or account."""
+        act = self._acts.get(spec.kind)
+        if act is None:
+            armed = self.faults.arm(spec)
+        else:
+            undo, seconds = act(spec)
+            armed = self.faults.stand(spec, undo=undo, seconds=seconds)
+            if seconds is not None:
+                self.stage.agenda.at(self._in(seconds), partial(self.faults.end, armed))
+        log_event("fault", id=armed.id, **spec.stated())
+        return armed
+
+    def undo(self, which: str = "") -> int:
+        """End all faults, those of a kind, or one by its id; what was traded and settled stays. Returns how many.
+
+        All of them means that the venue runs as usual, whoever has changed its mode or restricted an account.
+        """
+        ended = self.faults.clear(which)
+        if not which:
+            self.stage.engine.enter(Mode.RUNNING, seconds=0)
+            _reopen(self.stage.accounts.everyone)
+        return ended
+
+    def schedule(self, timetable: Iterable[Timed], *, start_ns: int) -> None:
+        for timed in timetable:
+            self._plan(timed, start_ns + int(timed.at_s * SECOND_NS))
+
+    # --- asked by the exchange --------------------------------------------------------------------------------------
+
+    def is_ghost(self, trade: Trade) -> bool:
+        """Will this trade be MATCHED and then FAILED? Every client in it is a reason."""
+        moments = [
+            Moment(account=order.account, market=trade.market.slug, side=str(order.side))
+            for order in (trade.taker, *(fill.maker for fill in trade.fills))
+            if not order.account.house
+        ]
+        return self.faults.strike(Fault.GHOST_FILL, *moments) is not None or self.stage.settlement.fails()
+
+    def before_match(self, order: Order) -> None:
+        moment = Moment(account=order.account, market=order.market.slug)
+        if self.faults.strike(Fault.MARKET_CLOSED_MID_ORDER, moment):
+            self.stage.settlement.stop(order.market)
+
+    def pays(self, account: Account, market: Market) -> bool:
+        """False: the redemption succeeds and moves nothing."""
+        if account.house or not any(account.shares(token) for token in market.tokens):
+            return True
+        return not self.faults.strike(Fault.REDEMPTION_EMPTY, Moment(account=account, market=market.slug))
+
+    def on_new(self, market: Market) -> None:
+        for spec in self._changes:
+            if fnmatchcase(market.slug, spec.market):
+                self._change(market, spec)
+
+    # --- acts: what they did can be undone, and ends by itself after so many seconds ----------------------------------
+
+    def _mode(self, spec: Spec) -> tuple[Undo, float | None]:
+        mode, usual = MODES[spec.kind]
+        seconds = usual if spec.seconds is None else spec.seconds
+        change = self.stage.engine.enter(mode, seconds=seconds)
+        undo = partial(self.stage.engine.leave, change)
+        return undo, seconds + (POST_ONLY_S if mode is Mode.RESTART else 0)
+
+    def _closed_only(self, spec: Spec) -> tuple[Undo, float | None]:
+        found = self.stage.accounts.find(spec.account) if spec.account else None
+        if spec.account and found is None:
             raise ValueError(f"no account {spec.account}")
+        accounts = [found] if found else [each for each in self.stage.accounts.everyone if not each.house]
         for account in accounts:
-            account.closed_only = not account.house
-            if spec.seconds is not None:
-                self._later(spec.seconds, partial(setattr, account, "closed_only", False))
+            account.closed_only = True
+        return partial(_reopen, accounts), spec.seconds
 
-    def _skew(self, spec: Spec) -> None:
-        self.world.clock.skew_ns = int(spec.ms * MS_NS)
-        if spec.seconds is not None:
-            self._later(spec.seconds, partial(setattr, self.world.clock, "skew_ns", 0))
+    def _skew(self, spec: Spec) -> tuple[Undo, float | None]:
+        self.stage.clock.skew_ns = int(spec.ms * MS_NS)
+        return partial(setattr, self.stage.clock, "skew_ns", 0), spec.seconds
 
-    def _market_changed(self, spec: Spec) -> None:
+    def _market_changed(self, spec: Spec) -> tuple[Undo, float | None]:
         for value in (spec.fee_rate, spec.tick, spec.min_size):
             _micro(value or "0")
-        if spec.hold_ms is not None:
-            self.world.change_scenario({"hold_ms": spec.hold_ms})
+        before = [self._change(market, spec) for market in self._markets(spec)]
         self._changes.append(spec)
-        for market in self._markets(spec):
-            self._change(market, spec)
-            self.world.exchange.publish(market)
+        return partial(self._change_back, spec, before), spec.seconds
 
-    def _change(self, market: Market, spec: Spec) -> None:
+    def _change(self, market: Market, spec: Spec) -> Undo:
+        """Change one market; the result puts back what was changed."""
+        old = (market.fees, market.min_size, market.hold_ms, market.tick)
         if spec.fee_rate:
             market.fees = replace(market.fees, rate=Decimal(spec.fee_rate))
         if spec.min_size:
             market.min_size = _micro(spec.min_size)
-        if spec.tick and market.tick != _micro(spec.tick):
-            old, market.tick = market.tick, _micro(spec.tick)
-            self.world.exchange.events.tick_changed(market, old)
+        if spec.hold_ms is not None:
+            market.hold_ms = spec.hold_ms
+        if spec.tick:
+            self._set_tick(market, _micro(spec.tick))
 
-    def _empty(self, spec: Spec) -> None:
+        def put_back() -> None:
+            market.fees, market.min_size, market.hold_ms = old[:3]
+            if spec.tick:
+                self._set_tick(market, old[3])
+
+        self.stage.exchange.publish(market)
+        return put_back
+
+    def _change_back(self, spec: Spec, before: Iterable[Undo]) -> None:
+        """Markets that were there get their old terms; those made since keep the terms they were made with."""
+        self._changes.remove(spec)
+        for put_back in before:
+            put_back()
+
+    def _set_tick(self, market: Market, tick: int) -> None:
+        if market.tick != tick:
+            old, market.tick = market.tick, tick
+            self.stage.exchange.events.tick_changed(market, old)
+
+    def _empty(self, spec: Spec) -> tuple[Undo, float | None]:
         """The makers are gone; orders of clients stay."""
         seconds = EMPTY_S if spec.seconds is None else spec.seconds
-        for market in self._markets(spec):
-            self.world.house.leave(market, until_ns=self._in(seconds))
-            self.world.exchange.publish(market)
+        markets = self._markets(spec)
+        for market in markets:
+            self.stage.house.leave(market, until_ns=self._in(seconds))
+            self.stage.exchange.publish(market)
+        return partial(self._resume, markets), seconds
 
-    def _cross(self, spec: Spec) -> None:
+    def _cross(self, spec: Spec) -> tuple[Undo, float | None]:
         """A bid above the best ask that is shown and cannot be hit, while the makers stand still."""
         seconds = EMPTY_S if spec.seconds is None else spec.seconds
-        for market in self._markets(spec):
-            ask = market.book.best_ask()
-            if ask is None or ask + market.tick >= MICRO:
-                continue
-            self.world.house.pause(market, until_ns=self._in(seconds))
-            self._serial += 1
-            price = min(MICRO - market.tick, ask + spec.ticks * market.tick)
-            phantom = Phantom(
-                id=f"{PREFIX}phantom-{self._serial}",
-                account=self.world.house.makers,
-                outcome=0,
-                side=Side.BUY,
-                price=price,
-                size=PHANTOM_SHARES,
-            )
+        shown = [(market, phantom) for market in self._markets(spec) if (phantom := self._phantom(market, spec))]
+        for market, phantom in shown:
+            self.stage.house.pause(market, until_ns=self._in(seconds))
             phantom.show(market)
-            self.world.exchange.publish(market)
-            self._later(seconds, partial(self._uncross, market, phantom))
+            self.stage.exchange.publish(market)
+        return partial(self._uncross, shown), seconds
 
-    def _uncross(self, market: Market, phantom: Phantom) -> None:
-        phantom.hide(market)
-        if market.accepting:
-            self.world.exchange.publish(market)
+    def _phantom(self, market: Market, spec: Spec) -> Phantom | None:
+        ask = market.book.best_ask()
+        if ask is None or ask + market.tick >= MICRO:
+            return None
+        self._serial += 1
+        return Phantom(
+            id=f"{PREFIX}phantom-{self._serial}",
+            account=self.stage.house.makers,
+            outcome=0,
+            side=Side.BUY,
+            price=min(MICRO - market.tick, ask + spec.ticks * market.tick),
+            size=PHANTOM_SHARES,
+        )
 
-    def _dispute(self, spec: Spec) -> None:
-        for market in self._markets(spec):
+    def _uncross(self, shown: Iterable[tuple[Market, Phantom]]) -> None:
+        for market, phantom in shown:
+            phantom.hide(market)
+            self._resume([market])
+            if market.accepting:
+                self.stage.exchange.publish(market)
+
+    def _resume(self, markets: Iterable[Market]) -> None:
+        for market in markets:
+            if market.accepting:
+                self.stage.house.pause(market, until_ns=0)
+
+    def _dispute(self, spec: Spec) -> tuple[Undo, float | None]:
+        markets = self._markets(spec)
+        for market in markets:
             market.dispute_s = DISPUTE_S if spec.seconds is None else spec.seconds
+        return partial(_settle_dispute, markets), None
 
-    def _split(self, spec: Spec) -> None:
-        for market in self._markets(spec):
+    def _split(self, spec: Spec) -> tuple[Undo, float | None]:
+        markets = self._markets(spec)
+        for market in markets:
             market.split = True
+        return partial(_join, markets), None
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -196,16 +253,13 @@ class Mischief:
             if timed.every_s:
                 self._plan(timed, due_ns + int(timed.every_s * SECOND_NS))
 
-        self.world.agenda.at(due_ns, strike)
+        self.stage.agenda.at(due_ns, strike)
 
     def _markets(self, spec: Spec) -> list[Market]:
-        return [market for market in self.world.markets.live() if fnmatchcase(market.slug, spec.market)]
+        return [market for market in self.stage.exchange.markets.live() if fnmatchcase(market.slug, spec.market)]
 
     def _in(self, seconds: float) -> int:
-        return self.world.clock.now_ns() + int(seconds * SECOND_NS)
-
-    def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        self.world.agenda.at(self._in(seconds), action)
+        return self.stage.clock.now_ns() + int(seconds * SECOND_NS)
 
 
 class Phantom(BookOrder):
@@ -221,6 +275,21 @@ class Phantom(BookOrder):
         if level is not None and self.id in level.orders:
             level.total -= self.size
             market.book.remove(self.id)
+
+
+def _reopen(accounts: Iterable[Account]) -> None:
+    for account in accounts:
+        account.closed_only = False
+
+
+def _settle_dispute(markets: Iterable[Market]) -> None:
+    for market in markets:
+        market.dispute_s = 0.0
+
+
+def _join(markets: Iterable[Market]) -> None:
+    for market in markets:
+        market.split = False
 
 
 def _micro(text: str) -> int:

@@ -53,7 +53,26 @@ POST_ONLY = "Trading is currently in post-only mode. Only post-only orders are a
 DISABLED = "Trading is currently disabled. Check polymarket.com for updates"
 TIMED_OUT = "order timed out"
 INTERNAL = "internal server error"
+NOT_READY = "the market is not yet ready to process new orders"
+# Errors of the matching engine itself: nothing was placed, the same order may be sent again (venue.md 3.7).
+ENGINE_ERRORS = (
+    TIMED_OUT,
+    "there are no matching orders",
+    "FOK orders are filled or killed",
+    "the trade contains rounding issues",
+    "price discrepancy with the worst maker order",
+)
 
 
 def duplicated(order_id: str) -> Refusal:
     return Refusal(f"order {order_id} is invalid. Duplicated.", order_id=order_id)
+
+
+def status_of(text: str) -> int:
+    """The HTTP status that the venue gives a text of its own."""
+    if text in ENGINE_ERRORS:
+        return 500
+    if text in (CANCEL_ONLY, POST_ONLY, DISABLED):
+        return 503
+    lowered = text.lower()
+    return 404 if "not found" in lowered else 401 if "unauthorized" in lowered else 400

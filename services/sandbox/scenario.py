@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.sandbox.faults import Fault, Spec, Timed
+from services.sandbox.fault_specs import Fault, Spec, Timed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from services.sandbox.faults import parse_timed
+from services.sandbox.fault_specs import parse_timed
 from services.sandbox.scenario import DEFAULT_SCENARIO, SCENARIOS, Lognormal, Scenario
 
 KEYS = {"name", "summary", "base", "knobs", "faults"}

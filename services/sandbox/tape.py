@@ -13,22 +13,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import zstandard
 
+from services.sandbox.accounts import Account
+from services.sandbox.agenda import Agenda
 from services.sandbox.book import BookOrder, Side
 from services.sandbox.eventlog import log_event
+from services.sandbox.exchange import Exchange
 from services.sandbox.fees import FeeSchedule
 from services.sandbox.house import PREFIX
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
 from services.sandbox.prices import ASSETS
+from services.sandbox.rtds import Rtds
+from services.sandbox.settlement import Settlement
+from services.sandbox.spot import Spot
 from services.sandbox.terms import Rule, Terms
-
-if TYPE_CHECKING:
-    from services.sandbox.world import World
 
 FORMAT = 1
 # Recordings of tops without sizes get this many shares a level.
@@ -76,10 +79,25 @@ class Shown:
 
 
 class TapePlayer:
-    """Plays a tape into a world's exchange at its recorded times."""
+    """Plays a tape into the exchange and the price streams at its recorded times."""
 
-    def __init__(self, world: World, tape: TapeFile) -> None:
-        self.world = world
+    def __init__(
+        self,
+        tape: TapeFile,
+        *,
+        agenda: Agenda,
+        exchange: Exchange,
+        settlement: Settlement,
+        makers: Account,
+        rtds: Rtds,
+        spot: Spot,
+    ) -> None:
+        self._agenda = agenda
+        self._exchange = exchange
+        self._settlement = settlement
+        self._makers = makers
+        self._rtds = rtds
+        self._spot = spot
         self._lines = tape.lines()
         self._next = next(self._lines, None)
         self._shown: dict[str, Shown] = {}
@@ -90,7 +108,7 @@ class TapePlayer:
         if self._next is None:
             log_event("tape_ended", lines=self.played)
         else:
-            self.world.agenda.at(self._next[0], self._play)
+            self._agenda.at(self._next[0], self._play)
 
     def _play(self) -> None:
         """Everything of one moment, then wait for the next."""
@@ -108,21 +126,21 @@ class TapePlayer:
         if source == "gamma":
             self._announce(message)
         elif source == "rtds":
-            self.world.rtds.forward(message)
+            self._rtds.forward(message)
         elif source == "spot.binance":
-            self.world.spot.forward(message)
+            self._spot.forward(message)
         elif source == "clob.market":
-            market = self.world.markets.by_condition.get(str(message.get("market")).lower())
+            market = self._exchange.markets.by_condition.get(str(message.get("market")).lower())
             if market is not None:
                 self._on_frame(market, message)
 
     def _announce(self, message: dict[str, Any]) -> None:
         """An opening object makes the market, a closing one knows its prices and result."""
-        market = self.world.markets.by_slug.get(message["slug"])
+        market = self._exchange.markets.by_slug.get(message["slug"])
         if market is None:
-            made = market_of(message, now_ns=self.world.clock.now_ns())
-            self.world.markets.admit(made)
-            self.world.exchange.events.market_created(made)
+            made = market_of(message, now_ns=self._exchange.clock.now_ns())
+            self._exchange.markets.admit(made)
+            self._exchange.events.market_created(made)
         elif message.get("closed"):
             prices = [Decimal(each) for each in orjson.loads(message.get("outcomePrices", "[]"))]
             self._end(market, prices.index(Decimal(1)) if Decimal(1) in prices else "even")
@@ -149,11 +167,11 @@ class TapePlayer:
             for each in sorted(changes, key=lambda change: micro(change["size"]) > 0):
                 key = level_key(market, each["asset_id"], each["side"], each["price"])
                 self._set(market, key, micro(each["size"]))
-            self.world.exchange.publish(market)
+            self._exchange.publish(market)
 
     def _end(self, market: Market, outcome: int | str) -> None:
         if not market.closed:
-            self.world.settlement.resolve(market, self.world.clock.now_ns(), decided=(outcome,))
+            self._settlement.resolve(market, self._exchange.clock.now_ns(), decided=(outcome,))
             self._shown.pop(market.slug, None)
 
     def _leads(self, market: Market, token: str) -> bool:
@@ -172,7 +190,7 @@ class TapePlayer:
             self._set(market, key, 0)
         for key, size in wanted.items():
             self._set(market, key, size)
-        self.world.exchange.publish(market)
+        self._exchange.publish(market)
 
     def _set(self, market: Market, key: tuple[bool, int], size: int) -> None:
         """Make one level what the tape says; clients' orders that it runs into are met first."""
@@ -191,7 +209,7 @@ class TapePlayer:
         order = self._order(is_bid=is_bid, price=price, size=size)
         fills = market.book.plan(order)
         if fills:
-            self.world.exchange.execute(market, order, fills)
+            self._exchange.execute(market, order, fills)
             order = self._order(is_bid=is_bid, price=price, size=size - sum(fill.shares for fill in fills))
         if order.remaining > 0:
             orders[key] = order
@@ -201,7 +219,7 @@ class TapePlayer:
         self._serial += 1
         return BookOrder(
             id=f"{PREFIX}tape-{self._serial}",
-            account=self.world.house.makers,
+            account=self._makers,
             outcome=0 if is_bid else 1,
             side=Side.BUY,
             price=price if is_bid else MICRO - price,

@@ -24,7 +24,7 @@ from services.sandbox.gateway import Gateway
 from services.sandbox.house import STEP_NS, House
 from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
-from services.sandbox.mischief import Mischief
+from services.sandbox.mischief import Mischief, Stage
 from services.sandbox.money import MICRO
 from services.sandbox.polybolt import PolyBolt
 from services.sandbox.prices import ASSETS, DAY_HISTORY_S, HISTORY_S, IndexPath, Oracle
@@ -116,8 +116,8 @@ class World:
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
-        self.player = TapePlayer(self, settings.tape) if settings.tape else None
-        self.mischief = Mischief(self)
+        self.player = self._make_player(settings.tape) if settings.tape else None
+        self.mischief = self._make_mischief()
         self._carry_faults()
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
@@ -132,6 +132,29 @@ class World:
             scenario=self.scenario,
             seed=self.settings.seed,
         )
+
+    def _make_player(self, tape: TapeFile) -> TapePlayer:
+        return TapePlayer(
+            tape,
+            agenda=self.agenda,
+            exchange=self.exchange,
+            settlement=self.settlement,
+            makers=self.house.makers,
+            rtds=self.rtds,
+            spot=self.spot,
+        )
+
+    def _make_mischief(self) -> Mischief:
+        stage = Stage(
+            clock=self.clock,
+            agenda=self.agenda,
+            engine=self.engine,
+            accounts=self.accounts,
+            exchange=self.exchange,
+            house=self.house,
+            settlement=self.settlement,
+        )
+        return Mischief(stage=stage, faults=self.faults)
 
     def open_account(self, *, signature_type: int, index: int | None = None, address: str | None = None) -> Account:
         """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""

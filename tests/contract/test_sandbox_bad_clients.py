@@ -3,52 +3,77 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import pytest
+import uvicorn
 import websockets
 
 from services.sandbox import streams
-from services.sandbox.clock import VenueClock
-from services.sandbox.faults import Fault
-from services.sandbox.streams import SLOW_CONSUMER, SLOW_REASON, Connection, Hub
+from services.sandbox.app import build_app
+from services.sandbox.fault_specs import Fault
+from services.sandbox.scenario import SCENARIOS
+from services.sandbox.streams import SLOW_REASON
+from services.sandbox.wire import ImpatientWebSocket
+from services.sandbox.world import RunSettings, World
 from tests.contract.test_sandbox_faults import Client, client, ready  # noqa: F401 - fixtures
 from tests.sandbox_orders import call, headers, signed_order
+from tests.sandboxes import eventually
 
 ROOT_DOCS = "docs/sandbox.md"
 
 
-class Deaf:
-    """A socket whose client reads nothing."""
-
-    def __init__(self) -> None:
-        self.closed: tuple[int, str] | None = None
-        self.gone = asyncio.Event()
-
-    async def send_text(self, _: str) -> None:
-        await asyncio.Event().wait()
-
-    async def receive_text(self) -> str:
-        await self.gone.wait()
-        raise RuntimeError("closed")
-
-    async def close(self, *, code: int, reason: str) -> None:
-        self.closed = (code, reason)
-        self.gone.set()
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[str]:
+    """The sandbox on a real port of this process; yields host and port."""
+    config = uvicorn.Config(build_app(world), port=0, log_level="critical", ws=ImpatientWebSocket)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    await eventually(partial(_is, lambda: server.started))
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
 
 
-async def test_a_client_that_does_not_read_is_dropped_with_a_reason(monkeypatch):
-    monkeypatch.setattr(streams, "QUEUE_LIMIT", 50)
-    deaf: Any = Deaf()
-    slow: Connection = Connection(deaf, VenueClock(anchor_ns=0, speed=1.0))
-    hub: Hub[Connection] = Hub()
-    serving = asyncio.create_task(hub.serve(slow, on_text=lambda *_: None))
-    await asyncio.sleep(0)
-    for _ in range(60):
-        slow.push("frame")
-    await asyncio.wait_for(serving, timeout=5)
-    assert deaf.closed == (SLOW_CONSUMER, SLOW_REASON)
-    assert not hub.clients
+@pytest.mark.parametrize(
+    ("path", "hub", "code"),
+    [("/ws/market", "feeds.market_hub", 1008), ("/rtds", "rtds.hub", 1008), ("/polybolt", "polybolt.hub", 4002)],
+)
+async def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(monkeypatch, path, hub, code):
+    monkeypatch.setattr(streams, "QUEUE_LIMIT", 40)
+    settings = RunSettings(
+        seed=3, scenario=SCENARIOS["instant"], speed=1.0, anchor_ns=time.time_ns(), bankroll_usd=1, families=("5m",)
+    )
+    world = World(settings)
+    clients = attrgetter(hub)(world)
+    async with serving(world) as address, asyncio.timeout(30):
+        url = f"ws://{address}{path}"
+        async with (
+            websockets.connect(url, max_size=None, max_queue=1, compression=None) as deaf,
+            websockets.connect(url, max_size=None, compression=None) as good,
+        ):
+            await eventually(partial(_is, lambda: len(clients.clients) == 2))
+            sent = 0
+            while len(clients.clients) == 2:
+                for client in clients.each():
+                    client.push(f"{sent}:{'x' * 250_000}")
+                assert (await good.recv(decode=True)).startswith(f"{sent}:")
+                sent += 1
+            with suppress(websockets.ConnectionClosed):
+                while True:
+                    await deaf.recv()
+            assert (deaf.close_code, deaf.close_reason) == (code, SLOW_REASON)
+
+
+async def _is(holds: Callable[[], bool]) -> bool:
+    return holds()
 
 
 async def test_floods_are_answered_by_429_and_others_are_served(client: Client):  # noqa: F811
@@ -59,11 +84,9 @@ async def test_floods_are_answered_by_429_and_others_are_served(client: Client):
         client.http.post(path, content=body, headers=headers(client.account, "POST", path, body)) for _ in range(200)
     ]
     flooding = asyncio.gather(*flood)
-    started = time.monotonic()
     payload = signed_order(other, market["tokens"][0], price=990_000, shares=6_000_000, salt=int(time.time()))
-    served = await client.http.request(**call(other, "POST", "/order", payload))
+    served = await asyncio.wait_for(client.http.request(**call(other, "POST", "/order", payload)), timeout=5)
     assert served.json()["status"] == "matched"
-    assert time.monotonic() - started < 5
     replies = await flooding
     assert {reply.status_code for reply in replies} == {400, 429}
     refused = next(reply for reply in replies if reply.status_code == 429)

@@ -55,8 +55,8 @@ class Client:
     async def private(self, method: str, path: str, payload: object = None, **params: str) -> httpx.Response:
         return await self.http.request(**call(self.account, method, path, payload), params=params)
 
-    async def arm(self, kind: str, **more: Any) -> None:
-        (await self.http.post("/sandbox/faults", json={"kind": kind, **more})).raise_for_status()
+    async def arm(self, kind: str, **more: Any) -> Any:
+        return (await self.http.post("/sandbox/faults", json={"kind": kind, **more})).raise_for_status().json()
 
     async def truth(self) -> Any:
         return (await self.http.get(f"/sandbox/accounts/{self.account['address']}")).json()
@@ -335,12 +335,18 @@ async def test_fee_tick_and_minimum_change_for_everyone_at_once(client):
     assert other["feeSchedule"]["rate"] == 0.07
 
 
-async def test_the_taker_delay_may_grow_in_mid_session(client):
-    market = await client.market()
-    await client.arm("market_changed", market="none", hold_ms=700)
-    reply = await client.post(market["tokens"][0])
-    assert reply.elapsed.total_seconds() > 0.7
-    await client.arm("market_changed", market="none", hold_ms=0)
+async def test_the_taker_delay_of_a_market_may_grow_and_is_put_back(client):
+    market, other = await client.market(), await client.market(asset="eth")
+    clob = f"/clob-markets/{market['conditionId']}"
+    assert (await client.http.get(clob)).json()["itode"] is False
+    fault = await client.arm("market_changed", market=market["slug"], hold_ms=700)
+    assert (await client.http.get(clob)).json()["itode"] is True
+    assert (await client.http.get(f"/sandbox/markets/{market['slug']}")).json()["hold_ms"] == 700
+    assert (await client.post(market["tokens"][0])).elapsed.total_seconds() > 0.7
+    assert (await client.http.get(f"/sandbox/markets/{other['slug']}")).json()["hold_ms"] == 0
+    cleared = (await client.http.delete(f"/sandbox/faults/{fault['id']}")).json()
+    assert (cleared["cleared"], cleared["faults"]) == (1, [])
+    assert (await client.http.get(clob)).json()["itode"] is False
 
 
 async def test_makers_may_leave(client):

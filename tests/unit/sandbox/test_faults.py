@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from services.sandbox.accounts import Account
+from services.sandbox.book import Side
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
-from services.sandbox.faults import Fault, Faults, Spec, Timed, parse_spec, parse_timed
+from services.sandbox.fault_specs import STANDING, Fault, Spec, Timed, parse_spec, parse_timed
+from services.sandbox.faults import Faults, Moment
 from services.sandbox.gamma import bare_market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderType
@@ -57,24 +59,64 @@ def hold_both_outcomes(bench):
 def test_a_rate_strikes_that_share_of_the_time():
     faults = Faults(VenueClock(anchor_ns=0, speed=1.0), seed=5)
     faults.arm(Spec(kind=Fault.GHOST_FILL, rate=0.35, side="BUY"))
-    strikes = sum(faults.take(Fault.GHOST_FILL, side="BUY") for _ in range(2000))
+    strikes = sum(faults.strike(Fault.GHOST_FILL, Moment(side="BUY")) is not None for _ in range(2000))
     assert 0.31 < strikes / 2000 < 0.39
-    assert not faults.take(Fault.GHOST_FILL, side="SELL")
-    assert faults.armed() == {"ghost_fill": -1}
+    assert not faults.strike(Fault.GHOST_FILL, Moment(side="SELL"))
+    assert faults.shots() == {"ghost_fill": -1}
+    assert faults.struck == {"ghost_fill": strikes}
 
 
 def test_a_count_is_used_up_and_seconds_run_out():
     clock = VenueClock(anchor_ns=0, speed=1.0)
     faults = Faults(clock)
     faults.arm(Spec(kind=Fault.LOST_REPLY, count=2))
-    assert [faults.take(Fault.LOST_REPLY) for _ in range(3)] == [True, True, False]
+    assert [bool(faults.strike(Fault.LOST_REPLY, Moment())) for _ in range(3)] == [True, True, False]
     clock.stand_at(0)
     faults.arm(Spec(kind=Fault.LOST_REPLY, seconds=10))
     clock.stand_at(9 * SECOND_NS)
-    assert faults.take(Fault.LOST_REPLY)
+    assert faults.strike(Fault.LOST_REPLY, Moment())
     clock.stand_at(10 * SECOND_NS)
-    assert not faults.take(Fault.LOST_REPLY)
+    assert not faults.strike(Fault.LOST_REPLY, Moment())
     assert not faults.any()
+
+
+def test_the_first_moments_may_pass_and_then_it_strikes():
+    faults = Faults(VenueClock(anchor_ns=0, speed=1.0))
+    faults.arm(Spec(kind=Fault.LOST_REPLY, after=2, count=1))
+    assert [bool(faults.strike(Fault.LOST_REPLY, Moment())) for _ in range(4)] == [False, False, True, False]
+
+
+def test_calls_are_chosen_by_kind_and_by_path():
+    faults = Faults(VenueClock(anchor_ns=0, speed=1.0))
+    cancel, other = Moment(call="cancel", path="/order"), Moment(call="other", path="/data/orders")
+    faults.arm(Spec(kind=Fault.LOST_REPLY))
+    assert not faults.strike(Fault.LOST_REPLY, cancel)
+    faults.arm(Spec(kind=Fault.LOST_REPLY, call="cancel"))
+    assert faults.strike(Fault.LOST_REPLY, cancel)
+    faults.arm(Spec(kind=Fault.ERROR_500_BEFORE, path="/data/*"))
+    assert not faults.strike(Fault.ERROR_500_BEFORE, cancel)
+    assert faults.strike(Fault.ERROR_500_BEFORE, other)
+
+
+def test_faults_are_listed_and_cleared_by_id_by_kind_or_all():
+    faults = Faults(VenueClock(anchor_ns=0, speed=1.0))
+    undone: list[str] = []
+    first = faults.arm(Spec(kind=Fault.GHOST_FILL, rate=0.35, side="BUY"))
+    faults.arm(Spec(kind=Fault.LOST_REPLY, count=3))
+    faults.stand(Spec(kind=Fault.CLOCK_SKEW, ms=9), undo=lambda: undone.append("skew"), seconds=None)
+    faults.strike(Fault.GHOST_FILL, Moment(side="BUY"))
+    listed = faults.table()
+    assert [(row["id"], row["kind"], row["standing"]) for row in listed] == [
+        ("1", "ghost_fill", False),
+        ("2", "lost_reply", False),
+        ("3", "clock_skew", True),
+    ]
+    assert (listed[0]["rate"], listed[0]["side"], listed[1]["left"]) == (0.35, "BUY", 3)
+    assert faults.clear(first.id) == 1
+    assert faults.clear("clock_skew") == 1
+    assert undone == ["skew"]
+    assert faults.clear() == 1
+    assert faults.table() == []
 
 
 def test_frames_are_lost_repeated_and_shuffled_on_the_channel_that_was_named():
@@ -92,11 +134,43 @@ def test_frames_are_lost_repeated_and_shuffled_on_the_channel_that_was_named():
 
 @pytest.mark.parametrize("kind", list(Fault))
 def test_every_kind_can_be_asked_for_and_undone(bench, kind):
-    bench.world.mischief.do(parse_spec({"kind": str(kind)}))
-    bench.world.mischief.undo()
+    market = bench.market()
+    before = (market.fees, market.tick, market.min_size, market.hold_ms, market.split, market.dispute_s)
+    values = {"fee_rate": "0.1", "tick": "0.001", "min_size": "7", "hold_ms": 9} if kind == "market_changed" else {}
+    values |= {"ms": 500} if kind == "clock_skew" else {}
+    armed = bench.world.mischief.do(parse_spec({"kind": str(kind), **values}))
+    assert [row["id"] for row in bench.world.faults.table()] == [armed.id]
+    assert bench.world.faults.struck == ({str(kind): 1} if kind in STANDING else {})
+    assert bench.world.mischief.undo(armed.id) == 1
     assert not bench.world.faults.any()
+    assert bench.world.faults.table() == []
     assert bench.world.clock.skew_ns == 0
+    assert bench.world.engine.mode() == "running"
     assert not any(account.closed_only for account in bench.world.accounts.everyone)
+    assert before == (market.fees, market.tick, market.min_size, market.hold_ms, market.split, market.dispute_s)
+
+
+async def test_what_stands_ends_by_itself(bench):
+    market = bench.market()
+    bench.world.mischief.do(Spec(kind=Fault.MARKET_CHANGED, fee_rate="0.1", market=market.slug, seconds=30))
+    bench.world.mischief.do(Spec(kind=Fault.CLOSED_ONLY, account=bench.account().address, seconds=60))
+    assert (str(market.fees.rate), bench.account().closed_only) == ("0.1", True)
+    bench.now_ns += 31 * SECOND_NS
+    await bench.world.agenda.catch_up()
+    assert (str(market.fees.rate), bench.account().closed_only) == ("0.07", True)
+    bench.now_ns += 30 * SECOND_NS
+    await bench.world.agenda.catch_up()
+    assert not bench.account().closed_only
+    assert bench.world.faults.table() == []
+
+
+def test_a_later_mode_outlives_the_end_of_an_earlier_one(bench):
+    restart = bench.world.mischief.do(Spec(kind=Fault.ENGINE_RESTART))
+    bench.world.mischief.do(Spec(kind=Fault.CANCEL_ONLY))
+    bench.world.mischief.undo(restart.id)
+    assert bench.world.engine.mode() == "cancel_only"
+    bench.world.mischief.undo()
+    assert bench.world.engine.mode() == "running"
 
 
 # --- settlement ------------------------------------------------------------------------------------------------------
@@ -142,6 +216,34 @@ def test_trades_fail_by_themselves_at_the_measured_rate(bench):
     assert 0 < sum(settlement.fails() for _ in range(10_000)) < 30
 
 
+def test_a_resting_order_of_a_client_can_be_ghosted_too(bench):
+    maker, taker = bench.account(1), bench.account(0)
+    bench.world.mischief.do(Spec(kind=Fault.GHOST_FILL, account=maker.wallet, side="BUY"))
+    bench.place(bench.order(price=0.5, shares=5, account=maker))
+    bench.place(bench.order(price=0.5, shares=5, outcome=1, account=taker))
+    assert [trade.will_fail for trade in maker.trades] == [True]
+
+
+def test_what_was_sold_of_a_ghost_fails_with_it(bench):
+    seller, other = bench.account(0), bench.account(1)
+    market = bench.market()
+    bench.world.mischief.do(Spec(kind=Fault.GHOST_FILL))
+    bench.place(bench.order(price=0.5, shares=12, outcome=1, account=other, market=market))
+    bench.place(bench.order(price=0.5, shares=12, account=seller, market=market))
+    advance(bench, 1)
+    bench.place(bench.order(price=0.4, shares=6, account=other, market=market))
+    bench.place(bench.order(price=0.4, shares=6, side=Side.SELL, account=seller, market=market))
+    bench.place(bench.order(price=0.6, shares=6, side=Side.SELL, account=seller, market=market))
+    advance(bench, 1)
+    assert seller.shares(market.tokens[0]) == -6 * MICRO
+    assert seller.open_orders == {}
+    advance(bench, 4)
+    assert [str(trade.status) for trade in seller.trades] == ["FAILED", "FAILED"]
+    assert seller.shares(market.tokens[0]) == 0
+    assert [account.cash - account.deposits for account in (seller, other)] == [0, 0]
+    assert bench.imbalance() == 0
+
+
 def test_ghosts_of_the_scenario_are_a_third_of_the_buys(bench):
     bench.world.mischief.do(SCENARIOS["settlement_failed"].faults[0].spec)
     for _ in range(60):
@@ -168,7 +270,7 @@ async def test_a_timetable_strikes_at_its_venue_times(bench):
     for _ in range(6):
         bench.now_ns += 10 * SECOND_NS
         await bench.world.agenda.catch_up()
-        seen.append(bench.world.faults.armed().get("lost_reply", 0))
+        seen.append(bench.world.faults.shots().get("lost_reply", 0))
     assert seen == [1, 1, 2, 2, 3, 3]
 
 

@@ -11,7 +11,7 @@ from services.sandbox.book import Side
 from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.digital import up_probability, up_probability_before_open
 from services.sandbox.families import WINDOWS, question
-from services.sandbox.faults import Fault, Spec
+from services.sandbox.fault_specs import Fault, Spec
 from services.sandbox.markets import FINE_TICK, MarketState, make_market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType

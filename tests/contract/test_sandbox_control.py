@@ -1,0 +1,155 @@
+"""The control API: faults set, listed, counted and cleared while the venue runs, and who may ask for them."""
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from services.sandbox.api_control import Control
+from services.sandbox.api_faults import FaultControl
+from services.sandbox.app import build_app
+from services.sandbox.refusals import ENGINE_ERRORS
+from services.sandbox.scenario import SCENARIOS
+from services.sandbox.world import RunSettings, World
+from tests.contract.test_sandbox_faults import CENT, SHARE, Client, client, ready  # noqa: F401 - fixtures
+from tests.sandboxes import eventually
+
+# --- faults at run time ----------------------------------------------------------------------------------------------
+
+
+async def test_a_rate_of_ghosts_is_listed_and_counted_and_ends_when_cleared(client: Client):  # noqa: F811
+    market = await client.market()
+    fault = await client.arm("ghost_fill", rate=0.35, side="BUY", account=client.account["address"])
+    for number in range(40):
+        token = market["tokens"][number % 2]
+        assert (await client.post(token, shares=2 * SHARE)).json()["status"] == "matched"
+    state = (await client.http.get("/sandbox/faults")).json()
+    (row,) = state["faults"]
+    assert (row["id"], row["kind"], row["rate"], row["left"]) == (fault["id"], "ghost_fill", 0.35, None)
+    assert 4 <= row["struck"] <= 26
+    assert state["armed"] == {"ghost_fill": -1}
+    cleared = (await client.http.post("/sandbox/faults/clear", json={"kind": "ghost_fill"})).json()
+    assert (cleared["cleared"], cleared["faults"]) == (1, [])
+
+    async def settled():
+        statuses = [trade["status"] for trade in (await client.truth())["trades"]]
+        return None if {"MATCHED", "MINED"} & set(statuses) else statuses
+
+    assert (await eventually(settled)).count("FAILED") == row["struck"]
+
+
+async def test_one_order_in_some_is_struck_and_only_that_account(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.arm("error_500_before", after=2, count=1, account=client.account["wallet"])
+    statuses = [(await client.post(market["tokens"][0])).status_code for _ in range(4)]
+    assert statuses == [200, 200, 500, 200]
+
+
+async def test_an_order_may_arrive_after_its_client_has_given_up(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.arm("late_accept", delay_ms=600)
+    with pytest.raises(httpx.ReadTimeout):
+        await client.post(market["tokens"][0], timeout=0.2)
+    assert (await client.truth())["trades"] == []
+
+    async def arrived():
+        return (await client.truth())["trades"]
+
+    assert len(await eventually(arrived)) == 1
+
+
+async def test_replies_to_cancels_and_queries_may_be_lost_too(client: Client):  # noqa: F811
+    market = await client.market()
+    resting = (await client.post(market["tokens"][0], price=CENT, shares=100 * SHARE, order_type="GTC")).json()
+    await client.arm("lost_reply", call="cancel")
+    await client.arm("error_500_before", path="/data/orders")
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.private("DELETE", "/order", {"orderID": resting["orderID"]})
+    assert (await client.private("GET", "/data/orders")).status_code == 500
+    assert (await client.private("GET", "/data/orders")).json()["data"] == []
+    assert (await client.http.get("/sandbox/faults")).json()["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        *((text, 500) for text in ENGINE_ERRORS),
+        ("order canceled in the CTF exchange contract", 400),
+        ("order match delayed due to market conditions", 400),
+        ("order {id} crosses the book", 400),
+        ("market not found", 404),
+    ],
+)
+async def test_every_other_refusal_of_the_venue_can_be_had(client: Client, text: str, status: int):  # noqa: F811
+    market = await client.market()
+    await client.arm("order_refused", text=text)
+    refused = await client.post(market["tokens"][0])
+    assert refused.status_code == status
+    assert refused.json()["error"] == text.replace("{id}", refused.json()["orderID"])
+    assert (await client.truth())["trades"] == []
+
+
+async def test_what_to_clear_must_be_clear(client: Client):  # noqa: F811
+    await client.arm("lost_reply")
+    refused = await client.http.post("/sandbox/faults/clear", json={"kind": "lost_reply", "id": "1"})
+    assert (refused.status_code, "state an id" in refused.json()["error"]) == (400, True)
+    assert (await client.http.post("/sandbox/faults/clear")).json()["cleared"] == 1
+    assert (await client.http.delete("/sandbox/faults/77")).json()["cleared"] == 0
+
+
+async def test_the_accounts_are_listed(client: Client):  # noqa: F811
+    listed = (await client.http.get("/sandbox/accounts")).json()
+    assert client.account["address"] in [row["address"] for row in listed]
+    assert all(set(row) == {"address", "wallet", "signature_type", "closed_only", "banned"} for row in listed)
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world():
+    settings = RunSettings(
+        seed=3, scenario=SCENARIOS["instant"], speed=1.0, anchor_ns=1_795_000_000 * 10**9, bankroll_usd=1
+    )
+    return World(settings)
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "origin", "allowed"),
+    [
+        ("127.0.0.1", "127.0.0.1:8900", None, True),
+        ("::1", "[::1]:8900", None, True),
+        ("172.18.0.5", "sandbox:8900", None, True),
+        ("192.168.1.7", "box.local", None, True),
+        ("::ffff:10.0.0.4", "10.0.0.1:8900", None, True),
+        ("127.0.0.1", "localhost:8900", "http://localhost:3000", True),
+        ("8.8.8.8", "127.0.0.1:8900", None, False),
+        ("::ffff:8.8.8.8", "127.0.0.1:8900", None, False),
+        ("2001:4860:4860::8888", "[::1]:8900", None, False),
+        ("127.0.0.1", "sandbox.example.com", None, False),
+        ("127.0.0.1", "8.8.8.8:8900", None, False),
+        ("127.0.0.1", "[2001:4860:4860::8888]", None, False),
+        ("127.0.0.1", "", None, False),
+        ("127.0.0.1", "127.0.0.1:8900", "https://example.com", False),
+        ("127.0.0.1", "127.0.0.1:8900", "null", False),
+        ("somewhere", "127.0.0.1:8900", None, False),
+    ],
+)
+@pytest.mark.parametrize("path", ["/sandbox/ready", "/sandbox/faults", "/sandbox/accounts"])
+async def test_the_control_api_is_for_private_addresses_and_names(world, peer, host, origin, allowed, path):
+    transport = httpx.ASGITransport(app=build_app(world), client=(peer, 5000))
+    headers = {"host": host} | ({"origin": origin} if origin else {})
+    async with httpx.AsyncClient(transport=transport, base_url="http://any") as http:
+        reply = await http.get(path, headers=headers)
+    assert reply.status_code == (200 if allowed else 403)
+
+
+async def test_every_control_call_is_guarded(world):
+    routes = [*Control(world).router().routes, *FaultControl(world).router().routes]
+    guarded = [route for route in routes if isinstance(route, APIRoute)]
+    transport = httpx.ASGITransport(app=build_app(world), client=("8.8.8.8", 5000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        for route in guarded:
+            for method in route.methods or ():
+                reply = await http.request(method, route.path.replace("{", "").replace("}", ""))
+                assert (route.path, method, reply.status_code) == (route.path, method, 403)
+    assert len(guarded) >= 16
