@@ -6,6 +6,7 @@ from pmarb.domain.messages import Alert, AlertKind, Fill, Halt, Kill, Message, O
 from pmarb.domain.orders import FillStatus, OrderState
 
 NO_MATCH = "no_match: "
+PAUSED = "paused: "
 STOPPED = "trading_stopped"
 _TROUBLE = {
     OrderState.REJECTED: "the venue refused an order",
@@ -17,7 +18,8 @@ _TROUBLE = {
 def alert_for(message: Message, *, large_loss_usd: Decimal, now: int) -> Alert | None:
     """The alert this message deserves, None for everyday life.
 
-    An order that found nothing to match (cause `no_match: ...`) is everyday life.
+    An order that found nothing to match (cause `no_match: ...`) is everyday life, and that the venue takes no orders
+    (`paused: ...`) has an alert of its own.
     """
     match message:
         case Alert():
@@ -26,7 +28,7 @@ def alert_for(message: Message, *, large_loss_usd: Decimal, now: int) -> Alert |
             return _stopped(message, now)
         case Settlement():
             return _settled(message, large_loss_usd, now)
-        case OrderUpdate(state=state, cause=cause) if state in _TROUBLE and not cause.startswith(NO_MATCH):
+        case OrderUpdate(state=state, cause=cause) if state in _TROUBLE and not cause.startswith((NO_MATCH, PAUSED)):
             return _order_trouble(message, now)
         case Fill(status=FillStatus.CONFIRMED | FillStatus.FAILED):
             return _traded(message, now)

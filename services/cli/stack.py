@@ -232,7 +232,8 @@ def forget_last_world(endpoints: Endpoints) -> None:
     Only for a data folder that never saw another venue: `up` keeps one folder a venue.
     """
     with psycopg.connect(endpoints.database_url) as connection:
-        connection.execute("TRUNCATE postings, entries, settlements, trades, orders, verdicts")
+        connection.execute("SET LOCAL pmarb.new_world = 'yes'")  # The ledger is append-only for everything else
+        connection.execute("TRUNCATE postings, entries, settlements, trades, orders, foreign_movements, verdicts")
     with redis.Redis.from_url(endpoints.redis_url) as client:
         client.flushall()
 

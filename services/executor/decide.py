@@ -56,6 +56,7 @@ class SkipReason(StrEnum):
     HALTED = "halted"
     UNSIGNABLE = "unsignable"
     STALLED = "stalled"
+    VENUE_PAUSED = "venue_paused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from pmarb.venue.port import (
     Intent,
     PostAccepted,
     PostIndeterminate,
+    PostPaused,
     PostRefused,
     PostResult,
     Signed,
@@ -35,6 +36,7 @@ from pmarb.venue.port import (
 from services.executor import reports
 from services.executor.books import BookSource
 from services.executor.decide import Skip, SkipReason, fees_of, plan
+from services.executor.pause import Pause
 from services.executor.shop import Shop, Told, log_told, persistently
 
 log = logs.get(__name__)
@@ -43,6 +45,9 @@ STALLED_AFTER: Final = 2 * NANOS
 """Between writing and sending nothing waits; a longer gap (real) means that this process was stopped meanwhile, and
 the reconciler of another may have judged its order already."""
 
+PAUSED: Final = "paused: "
+"""Prefix of the refusal of an order that came while the venue takes none."""
+
 
 class HotPath:
     """Carries out approvals. An (opportunity, leg) is sent at most once, whatever is delivered again."""
@@ -50,6 +55,7 @@ class HotPath:
     def __init__(self, shop: Shop, books: BookSource) -> None:
         self._shop = shop
         self._books = books
+        self._pause = Pause()
 
     async def carry_out(self, approval: Approval) -> Told:
         """Send each leg, or not; what to tell."""
@@ -59,6 +65,9 @@ class HotPath:
         return told
 
     async def _leg(self, approval: Approval, index: int, leg: ApprovedLeg) -> Told:
+        paused = self._pause.closed(self._shop.clock.now())
+        if paused:
+            return await self._skip(approval, index, leg, Skip(reason=SkipReason.VENUE_PAUSED, detail=paused))
         book = await self._books.book(leg.leg.token)
         planned = plan(approval, leg, book, now=self._shop.clock.now())
         draft = planned if isinstance(planned, Skip) else await self._draft(planned)
@@ -102,10 +111,14 @@ class HotPath:
         if clock.real() - written > STALLED_AFTER:
             return await self._unsent(draft, Skip(reason=SkipReason.STALLED))
         result = await self._shop.venue.post(signed)
+        alert = self._pause.learn(result, now=clock.now())
         events = events_of(result, fees=context.fees, now=clock.now())
-        return await self._shop.record_surely(
+        told = await self._shop.record_surely(
             signed.order_hash, events, sent_real=result.sent_real, answered_real=clock.real()
         )
+        if alert is not None:
+            await self._shop.publish(alert)
+        return told
 
     async def _skip(self, approval: Approval, index: int, leg: ApprovedLeg, skip: Skip) -> Told:
         """Say that nothing was sent; but if something was, before, say how it stands: its reservation still counts."""
@@ -158,6 +171,8 @@ def events_of(result: PostResult, *, fees: FeeSchedule, now: int) -> Sequence[Or
     match result:
         case PostRefused(reason=reason):
             return (Refused(reason=reason),)
+        case PostPaused(reason=reason):
+            return (Refused(reason=f"{PAUSED}{reason}"),)
         case PostIndeterminate(detail=detail):
             return (OutcomeUnknown(detail=detail),)
         case PostAccepted(state=state, shares=shares, usd=usd, trade_ids=trade_ids):

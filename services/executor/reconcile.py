@@ -3,23 +3,22 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Final
 
 from pmarb import logs
-from pmarb.db.ledger import Claim, Holding
+from pmarb.db.foreign import Movement
 from pmarb.db.orders import Stored
 from pmarb.db.pool import Connection, Unavailable
 from pmarb.db.state import try_lead
 from pmarb.domain import ledger
-from pmarb.domain.ledger import equity
-from pmarb.domain.messages import Settlement
-from pmarb.domain.orders import OrderState, Trade, Traded
-from pmarb.domain.values import MICRO, NANOS, ZERO, round_down
+from pmarb.domain.orders import FillStatus, Trade, Traded
+from pmarb.domain.values import NANOS, ZERO, Side
 from pmarb.runtime import Backoff
-from pmarb.venue.port import Redemption, VenueTrade, VenueUnavailable
+from pmarb.venue.port import VenueOrder, VenueTrade, VenueUnavailable
 from services.executor import reports
 from services.executor.decide import VenueView, resolve
+from services.executor.inspection import Inspection
+from services.executor.settle import Settler
 from services.executor.shop import Shop
 
 log = logs.get(__name__)
@@ -29,7 +28,7 @@ LEAST_PAUSE: Final = 0.25
 """Seconds (real) between rounds, however often it is woken: a round parses every recent trade in the loop that also
 carries approvals to the wire."""
 LOOK_BACK: Final = 60 * NANOS
-"""Trades are asked for from so long before the oldest open order (venue time): clocks differ."""
+"""Trades are asked for from so long before the oldest open order and the last look (venue time): clocks differ."""
 
 REPEATED: Final = 300 * NANOS
 """Orders that changed so shortly before a start are told again: their messages may have died with the process."""
@@ -46,6 +45,9 @@ class Reconciler:
         self._lead: Connection | None = None
         self._woken = asyncio.Event()
         self._foreign: set[str] = set()
+        self._looked = 0
+        self.inspection = Inspection(shop)
+        self._settler = Settler(shop, self.inspection)
 
     def wake(self) -> None:
         """Something of ours changed at the venue: do not wait for the next round."""
@@ -80,6 +82,7 @@ class Reconciler:
                 await backoff.wait(error)
 
     async def close(self) -> None:
+        await self._settler.close()
         if self._lead is not None:
             await self._lead.close()
 
@@ -99,9 +102,10 @@ class Reconciler:
             VenueUnavailable: it does not answer: nothing was learnt, and every reservation stands.
         """
         await self._book_capital()
-        await self._orders()
-        await self._settle()
-        await self._redeem()
+        stored, view = await self._orders()
+        await self._settler.settle()
+        await self._settler.redeem()
+        await self.inspection.look(orders=stored, listed=view.open_orders)
 
     async def _book_capital(self) -> None:
         if await self._shop.ledger.empty():
@@ -109,18 +113,23 @@ class Reconciler:
             entry = ledger.deposit(ref="initial", amount=cash, ts_event=self._shop.clock.now())
             if await self._shop.ledger.post(entry):
                 log.info("capital_booked", usd=str(cash))
+                self._looked = self._shop.clock.now()  # What was traded before is part of that capital
 
-    async def _orders(self) -> None:
+    async def _orders(self) -> tuple[list[Stored], VenueView]:
+        """Orders that hold funds or that the venue lists, as they are afterwards, and what the venue said."""
         stored = await self._shop.orders.open()
         now = self._shop.clock.now()
-        since = min((each.context.created_at for each in stored), default=now) - LOOK_BACK
-        view, trades = await self._view(since)
+        looked = self._looked or await self._shop.orders.last_change() or now
+        since = min((each.context.created_at for each in stored), default=now)
+        view, trades = await self._view(min(since, looked) - LOOK_BACK)
         ours = {each.order.order_hash: each for each in stored}
         unknown = [order_hash for order_hash in {*view.open_orders, *view.trades} if order_hash not in ours]
         ours |= await self._shop.orders.by_hash(unknown)
-        self._name_foreign(view, trades, ours)
+        await self._tell_foreign(view, trades, ours)
         for each in ours.values():
             await self._resolve(each, view)
+        self._looked = view.started_at
+        return list((await self._shop.orders.by_hash(list(ours))).values()), view
 
     async def _view(self, since: int) -> tuple[VenueView, Sequence[VenueTrade]]:
         """Open orders before trades: an order that matches in between is then missing from neither."""
@@ -143,67 +152,32 @@ class Reconciler:
         ]
         if events:
             await self._shop.publish(*await self._shop.record(order.order_hash, events))
-        elif order.state is OrderState.MATCHED and not order.trades and not view.trades.get(order.order_hash):
-            log.debug("matched_without_trade", order_hash=order.order_hash)
 
-    def _name_foreign(self, view: VenueView, trades: Sequence[VenueTrade], ours: Mapping[str, Stored]) -> None:
-        """Orders and trades of this wallet that we did not make: said once, never adopted."""
-        for order_hash in {*view.open_orders, *(trade.order_hash for trade in trades)} - set(ours) - self._foreign:
-            self._foreign.add(order_hash)
-            log.warning("foreign_order_seen", order_hash=order_hash)
+    async def _tell_foreign(self, view: VenueView, trades: Sequence[VenueTrade], ours: Mapping[str, Stored]) -> None:
+        """Orders and trades of this wallet that we did not make: told apart, written down, never adopted."""
+        await self.inspection.foreign(_movement(trade) for trade in trades if trade.order_hash not in ours)
+        resting = {h: order for h, order in view.open_orders.items() if h not in ours and h not in self._foreign}
+        self._foreign |= set(resting)
+        for order in resting.values():
+            log.warning("foreign_order_seen", order_hash=order.order_hash, **_words(order))
 
-    async def _settle(self) -> None:
-        now = self._shop.clock.now()
-        due = [held for held in await self._shop.ledger.holdings() if held.expiry <= now and not held.pending]
-        if not due:
-            return
-        markets = sorted({held.market for held in due})
-        payouts: dict[str, tuple[Decimal, int]] = {}
-        for resolution in await self._shop.venue.resolutions(markets):
-            payouts |= {token: (price, resolution.closed_at) for token, price in resolution.payouts.items()}
-        for held in due:
-            if held.token in payouts:
-                await self._settle_one(held, *payouts[held.token])
 
-    async def _settle_one(self, held: Holding, price: Decimal, closed_at: int) -> None:
-        payout = round_down(held.shares * price, MICRO)
-        settlement = Settlement(
-            token=held.token,
-            market=held.market,
-            slug=held.slug,
-            outcome=held.outcome,
-            won=price == 1,
-            shares=held.shares,
-            cost=held.cost,
-            fees=held.fees,
-            payout=payout,
-            pnl=payout - held.cost - held.fees,
-            equity=equity(await self._shop.ledger.balances()) + payout - held.cost,
-            ts_event=closed_at,
-            ts_init=self._shop.clock.now(),
-        )
-        entry = ledger.resolved(token=held.token, cost=held.cost, payout=payout, ts_event=closed_at)
-        if await self._shop.ledger.settle(settlement, entry):
-            log.info("settled", slug=held.slug, outcome=held.outcome, payout=str(payout), pnl=str(settlement.pnl))
-            await self._shop.publish(settlement)
+def _words(order: VenueOrder) -> dict[str, str]:
+    return {"side": order.side.value, "shares": str(order.shares), "price": str(order.price)}
 
-    async def _redeem(self) -> None:
-        claims = await self._shop.ledger.claims()
-        if not claims:
-            return
-        since = min(claim.resolved_at for claim in claims)
-        paid: dict[str, list[Redemption]] = {}
-        for row in await self._shop.venue.redemptions(since_ns=since):
-            paid.setdefault(row.token, []).append(row)
-        for claim in claims:
-            if claim.token in paid:
-                await self._redeem_one(claim, paid[claim.token])
 
-    async def _redeem_one(self, claim: Claim, rows: Sequence[Redemption]) -> None:
-        """Book what was really paid; where that is not what we expected, the rest stays visible in `redeemable`."""
-        usd = sum((row.usd for row in rows), ZERO)
-        if usd != claim.payout:
-            log.error("redemption_differs", token=claim.token[:12], expected=str(claim.payout), paid=str(usd))
-        entry = ledger.redeemed(token=claim.token, payout=usd, ts_event=max(row.ts_event for row in rows))
-        await self._shop.ledger.redeem(claim.token, entry)
-        log.info("redeemed", token=claim.token[:12], usd=str(usd))
+def _movement(each: VenueTrade) -> Movement:
+    """What a trade did to the wallet; one that failed did nothing."""
+    trade, sign = each.trade, 1 if each.side is Side.BUY else -1
+    failed = trade.status is FillStatus.FAILED
+    return Movement(
+        movement_id=f"trade:{trade.trade_id}:{each.order_hash}",
+        kind="trade",
+        order_hash=each.order_hash,
+        market=each.market,
+        token=each.token,
+        outcome=each.outcome,
+        shares=ZERO if failed else sign * trade.shares,
+        usd=ZERO if failed else -sign * trade.notional - trade.fee,
+        ts_event=trade.ts_event,
+    )

@@ -25,6 +25,9 @@ class ExecutorSettings(Settings):
     clob_api_key: SecretStr | None = Field(default=None, description="CLOB credentials; derived from the key if unset")
     clob_api_secret: SecretStr | None = Field(default=None, description="belongs to CLOB_API_KEY")
     clob_api_passphrase: SecretStr | None = Field(default=None, description="belongs to CLOB_API_KEY")
+    relayer_api_key: SecretStr | None = Field(
+        default=None, description="lets the relayer redeem for the wallet; without one winnings wait for a redeemer"
+    )
     assets: str = Field(default="btc,eth", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="assets, comma-separated")
     families: str = Field(default="5m,15m", description=f"windows, comma-separated, of {', '.join(FAMILIES)}")
     answer_within_s: float = Field(default=10.0, gt=0, le=60, description="how long to wait for the reply to an order")
@@ -36,6 +39,7 @@ class ExecutorSettings(Settings):
         "clob_api_key",
         "clob_api_secret",
         "clob_api_passphrase",
+        "relayer_api_key",
         mode="before",
     )
     @classmethod

@@ -7,6 +7,7 @@ from typing import TypeVar
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.clock import Clock
+from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Unavailable
@@ -37,6 +38,7 @@ class Shop:
     venue: TradingVenue
     orders: Orders
     ledger: LedgerBook
+    foreign: ForeignMovements
     state: StateRow
     receipts: Receipts
 

@@ -13,6 +13,7 @@ from pmarb import logs
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.clock import ScaledClock
+from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Pool, Unavailable, connect, open_pool
@@ -135,6 +136,7 @@ def _executor(
         venue=venue,
         orders=orders,
         ledger=LedgerBook(pool),
+        foreign=ForeignMovements(pool),
         state=StateRow(pool),
         receipts=Receipts(pool),
     )
@@ -208,6 +210,7 @@ def _lent(ready: dict[str, Any]) -> Wallet:
         api_key=SecretStr(account["api_key"]),
         api_secret=SecretStr(account["secret"]),
         api_passphrase=SecretStr(account["passphrase"]),
+        relayer_key=SecretStr("sandbox"),
     )
 
 
@@ -220,6 +223,7 @@ def _wallet(settings: ExecutorSettings, place: Place) -> Wallet:
             api_key=settings.clob_api_key,
             api_secret=settings.clob_api_secret,
             api_passphrase=settings.clob_api_passphrase,
+            relayer_key=settings.relayer_api_key,
         )
     assert place.lent is not None
     return place.lent

@@ -197,7 +197,7 @@ async def test_a_token_is_settled_once_and_paid_once(pool: Pool) -> None:
     (claim,) = await book.claims()
     assert claim.payout == 6
     for _ in range(2):
-        await book.redeem("1001", ledger.redeemed(token="1001", payout=Decimal(6), ts_event=NOW))
+        await book.redeem("1001", ledger.redeemed(ref="1001", payout=Decimal(6), ts_event=NOW))
     balances = await book.balances()
     assert balances[Account.CASH] == 6
     assert balances[Account.REDEEMABLE] == sum(balances.values()) == 0

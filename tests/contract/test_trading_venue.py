@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from pmarb.domain.orders import FillStatus, OrderState, OrderType
 from pmarb.domain.values import Side, round_up
 from pmarb.venue import sdk
-from pmarb.venue.port import Intent, PostAccepted, PostIndeterminate, PostRefused, VenueUnavailable
+from pmarb.venue.port import Intent, PostAccepted, PostIndeterminate, PostPaused, PostRefused, VenueUnavailable
 from pmarb.venue.replies import NO_MATCH
 from pmarb.venue.trading import SdkVenue, Wallet, WrongWallet
 from services.executor.decide import exact_step
@@ -149,7 +149,7 @@ async def test_a_missed_fak_is_refused_with_a_prefix_of_its_own(ground: Ground, 
         ("error_500_before", PostIndeterminate),
         ("error_500_after", PostIndeterminate),
         ("lost_reply", PostIndeterminate),
-        ("restart_425", PostRefused),
+        ("restart_425", PostPaused),
     ],
 )
 async def test_only_a_proven_refusal_is_one(ground: Ground, trader: SdkVenue, fault: str, outcome: type) -> None:

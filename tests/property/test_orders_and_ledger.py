@@ -155,7 +155,7 @@ def entries(draw: st.DrawFn) -> list[Entry]:
             books.release(order_hash=f"o{number}", amount=draw(AMOUNTS), ts_event=number),
             draw(st.sampled_from([books.confirmed(trade, ts_event=number), books.failed(trade, ts_event=number)])),
             books.resolved(token=f"k{number}", cost=trade.notional, payout=payout, ts_event=number),
-            books.redeemed(token=f"k{number}", payout=payout, ts_event=number),
+            books.redeemed(ref=f"k{number}", payout=payout, ts_event=number),
         ]
     return draw(st.permutations(made + draw(st.lists(st.sampled_from(made), max_size=5))))
 
@@ -209,6 +209,6 @@ def test_a_winning_trade_from_order_to_cash() -> None:
     )
     assert books.equity(ledger.balances) == Decimal("302.895")
     assert books.realised_pnl(ledger.balances) == Decimal("2.895")
-    ledger.post(books.redeemed(token="1001", payout=Decimal(6), ts_event=5))
+    ledger.post(books.redeemed(ref="1001", payout=Decimal(6), ts_event=5))
     assert ledger.balances[Account.CASH] == Decimal("302.895")
     assert ledger.total == ZERO

@@ -34,12 +34,22 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A settled token that the venue has not paid for yet."""
+    """A settled token that the venue has not paid in full yet; `dispute` says what is wrong with it."""
 
     token: str
     market: str
     payout: Decimal
     resolved_at: int
+    paid: Decimal
+    dispute: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookedFee:
+    """What a confirmed trade was booked to cost in fees."""
+
+    trade_id: str
+    fee: Decimal
 
 
 _HOLDINGS: Final[LiteralString] = """
@@ -53,6 +63,22 @@ _HOLDINGS: Final[LiteralString] = """
     WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
     GROUP BY o.token, o.market
     HAVING bool_or(t.status = 'confirmed')
+"""
+
+_CLAIMS: Final[LiteralString] = """
+    SELECT token, market, payout, resolved_at, coalesce((
+        SELECT sum(amount) FROM postings JOIN entries USING (entry_id)
+        WHERE kind = 'redeem' AND account = 'cash' AND (ref = token OR starts_with(ref, token || ':'))), 0), dispute
+    FROM settlements WHERE redeemed_at = 0
+"""
+
+_FEES_BOOKED: Final[LiteralString] = """
+    SELECT o.token, t.trade_id, t.fee FROM trades t JOIN orders o USING (order_hash)
+    WHERE t.status = 'confirmed' AND NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
+        AND o.token IN (SELECT token FROM orders JOIN trades USING (order_hash) WHERE trades.updated_at >= %s)
+        AND NOT EXISTS (SELECT FROM orders p WHERE p.token = o.token
+            AND p.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED'))
+    ORDER BY t.ts_event, t.trade_id
 """
 
 
@@ -147,18 +173,46 @@ class LedgerBook:
             return True
 
     async def claims(self) -> list[Claim]:
-        """Settled tokens that pay something and were not paid yet."""
+        """Settled tokens that pay something and were not paid in full yet."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_CLAIMS)).fetchall()
+        return [
+            Claim(token=row[0], market=row[1], payout=row[2], resolved_at=row[3], paid=row[4], dispute=row[5])
+            for row in rows
+        ]
+
+    async def redeem(self, token: str, entry: Entry) -> bool:
+        """The venue paid for `token`, in part or in full: only a full payment ends the claim. Whether it was new."""
+        async with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+            new = await post(cursor, (entry,))
+            await cursor.execute(
+                "UPDATE settlements SET redeemed_at = %(at)s, dispute = '' WHERE token = %(token)s AND redeemed_at = 0 "
+                "AND payout <= (SELECT coalesce(sum(amount), 0) FROM postings JOIN entries USING (entry_id) "
+                "WHERE kind = 'redeem' AND account = 'cash' AND (ref = token OR starts_with(ref, token || ':')))",
+                {"at": entry.ts_event, "token": token},
+            )
+            return new == 1
+
+    async def dispute(self, token: str, why: str) -> bool:
+        """What the token pays is in doubt: its result counts as disputed until it is paid. Whether that was new."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT token, market, payout, resolved_at FROM settlements WHERE redeemed_at = 0"
+                "UPDATE settlements SET dispute = %s WHERE token = %s AND redeemed_at = 0 AND dispute = ''",
+                (why, token),
             )
-            rows = await cursor.fetchall()
-        return [Claim(token=row[0], market=row[1], payout=row[2], resolved_at=row[3]) for row in rows]
+            return cursor.rowcount == 1
 
-    async def redeem(self, token: str, entry: Entry) -> None:
-        """The venue paid for `token`."""
+    async def fees_booked(self, since: int) -> dict[str, tuple[BookedFee, ...]]:
+        """Confirmed trades of tokens not settled yet and last changed since then, by token, oldest first."""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(_FEES_BOOKED, (since,))).fetchall()
+        found: dict[str, tuple[BookedFee, ...]] = {}
+        for token, trade_id, fee in rows:
+            found[token] = (*found.get(token, ()), BookedFee(trade_id=trade_id, fee=fee))
+        return found
+
+    async def correct_fee(self, trade_id: str, *, charged: Decimal, entry: Entry) -> bool:
+        """Book what the venue really charged for the trade. Whether it was new."""
         async with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
-            await cursor.execute(
-                "UPDATE settlements SET redeemed_at = %s WHERE token = %s AND redeemed_at = 0", (entry.ts_event, token)
-            )
-            await post(cursor, (entry,))
+            await cursor.execute("UPDATE trades SET fee = %s WHERE trade_id = %s", (charged, trade_id))
+            return await post(cursor, (entry,)) == 1

@@ -156,6 +156,20 @@ class Orders:
         found = await self._select("WHERE order_hash = ANY(%s)", (list(hashes),))
         return {stored.order.order_hash: stored for stored in found}
 
+    async def tokens(self, wanted: Sequence[str]) -> set[str]:
+        """Those of the tokens in which we ever had an order."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT DISTINCT token FROM orders WHERE token = ANY(%s)", (list(wanted),)
+            )
+            return {str(row[0]) for row in await cursor.fetchall()}
+
+    async def last_change(self) -> int:
+        """When anything of ours last changed (venue time), 0 if never."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SELECT coalesce(max(updated_at), 0) FROM orders")).fetchone()
+        return int(row[0]) if row else 0
+
     async def _select(self, where: LiteralString, values: tuple[Any, ...]) -> list[Stored]:
         async with self._pool.connection() as connection, connection.cursor() as cursor:
             await cursor.execute(_ORDER + where, values)

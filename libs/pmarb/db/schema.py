@@ -1,7 +1,8 @@
 """The tables of the ledger database, for Alembic and for queries off the hot path.
 
 Times are venue nanoseconds UTC (`bigint`); columns that end in `_real` are this machine's clock. Money is `numeric`.
-The database itself refuses an entry whose postings do not sum to zero (migration 0001).
+The database itself refuses an entry whose postings do not sum to zero (migration 0001) or that has none, and whatever
+would change or remove what was booked (0002).
 """
 
 from sqlalchemy import (
@@ -91,6 +92,22 @@ settlements = Table(
     Column("pnl", Numeric, nullable=False),
     Column("resolved_at", BigInteger, nullable=False),
     Column("redeemed_at", BigInteger, nullable=False, server_default="0"),
+    Column("dispute", Text, nullable=False, server_default=""),
+)
+
+foreign_movements = Table(
+    "foreign_movements",
+    metadata,
+    Column("movement_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("order_hash", Text, nullable=False),
+    Column("market", Text, nullable=False),
+    Column("token", Text, nullable=False, index=True),
+    Column("outcome", Text, nullable=False),
+    Column("shares", Numeric, nullable=False),
+    Column("usd", Numeric, nullable=False),
+    Column("ts_event", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 entries = Table(

@@ -34,6 +34,19 @@ class StateRow:
             )
             return await cursor.fetchone() is not None
 
+    async def halt(self, *, who: str, why: str, now: int) -> bool:
+        """Stop opening until a person resumes; a stop that needs one already says enough. Whether it was new."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "WITH halted AS (UPDATE trading_state SET state = 'HALTED', who = %(who)s, why = %(why)s, "
+                "since = %(now)s, clears_at = 0 "
+                "WHERE id = 1 AND state <> 'KILLED' AND NOT (state = 'HALTED' AND clears_at = 0) RETURNING state) "
+                "INSERT INTO state_log (state, who, why, ts_event) "
+                "SELECT state, %(who)s, %(why)s, %(now)s FROM halted RETURNING id",
+                {"who": who, "why": why, "now": now},
+            )
+            return await cursor.fetchone() is not None
+
 
 async def try_lead(connection: Connection) -> bool:
     """Take the reconciler's lock on this connection if nobody has it; it lasts as long as the connection."""

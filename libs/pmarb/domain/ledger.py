@@ -43,10 +43,11 @@ class EntryKind(StrEnum):
     FAIL = "fail"
     RESOLVE = "resolve"
     REDEEM = "redeem"
+    FEE = "fee"
 
 
 class Unbalanced(ValueError):
-    """Postings of one entry did not sum to zero."""
+    """Postings of one entry did not sum to zero, or there were fewer than two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class Entry:
     """One movement of money. `entry_id` is a pure function of its cause, so that a replay posts nothing twice.
 
     Raises:
-        Unbalanced: when the postings do not sum to zero.
+        Unbalanced: when the postings do not sum to zero, or are fewer than two.
     """
 
     entry_id: str
@@ -73,6 +74,8 @@ class Entry:
         total = sum((p.amount for p in self.postings), ZERO)
         if total != ZERO:
             raise Unbalanced(f"entry {self.entry_id} sums to {total}")
+        if len(self.postings) < 2:
+            raise Unbalanced(f"entry {self.entry_id} has {len(self.postings)} postings")
 
 
 def deposit(*, ref: str, amount: Decimal, ts_event: int) -> Entry:
@@ -137,9 +140,16 @@ def resolved(*, token: str, cost: Decimal, payout: Decimal, ts_event: int) -> En
     )
 
 
-def redeemed(*, token: str, payout: Decimal, ts_event: int) -> Entry:
-    """The venue paid for the shares of `token`."""
-    return _entry(EntryKind.REDEEM, token, ts_event, (Account.CASH, payout), (Account.REDEEMABLE, -payout))
+def redeemed(*, ref: str, payout: Decimal, ts_event: int) -> Entry:
+    """The venue paid for resolved shares; `ref` names the payment, for there may be several for one token."""
+    return _entry(EntryKind.REDEEM, ref, ts_event, (Account.CASH, payout), (Account.REDEEMABLE, -payout))
+
+
+def fee_corrected(*, trade_id: str, booked: Decimal, charged: Decimal, ts_event: int) -> Entry:
+    """The venue charged another fee than was booked for the trade: what was charged is the truth."""
+    difference = charged - booked
+    ref = f"{trade_id}:{charged.normalize():f}"
+    return _entry(EntryKind.FEE, ref, ts_event, (Account.FEES, difference), (Account.CASH, -difference))
 
 
 @dataclass(slots=True)
@@ -191,5 +201,6 @@ def realised_pnl(balances: Mapping[Account, Decimal]) -> Decimal:
 
 
 def _entry(kind: EntryKind, ref: str, ts_event: int, *legs: tuple[Account, Decimal]) -> Entry:
-    postings = tuple(Posting(account=account, amount=amount) for account, amount in legs if amount != ZERO)
+    moved = [leg for leg in legs if leg[1] != ZERO] or legs  # An entry that moves nothing still says what happened
+    postings = tuple(Posting(account=account, amount=amount) for account, amount in moved)
     return Entry(entry_id=f"{kind}:{ref}", kind=kind, ref=ref, postings=postings, ts_event=ts_event)

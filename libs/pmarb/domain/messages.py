@@ -268,7 +268,7 @@ class Kill:
 
 
 class AlertKind(StrEnum):
-    """The seven alerts and the alerter's own trouble."""
+    """What a person is told of, and the alerter's own trouble."""
 
     SERVICE_SILENT = "service_silent"
     TRADING_STOPPED = "trading_stopped"
@@ -278,6 +278,8 @@ class AlertKind(StrEnum):
     DAILY_SUMMARY = "daily_summary"
     OPPORTUNITY_COUNT = "opportunity_count"
     MISMATCH = "mismatch"
+    VENUE_PAUSED = "venue_paused"
+    UNPAID = "unpaid"
     DEAD_LETTER = "dead_letter"
     CHANNEL_FAILED = "channel_failed"
     TEST = "test"

@@ -11,7 +11,7 @@ from pmarb.domain.fees import Fees
 from pmarb.domain.orders import FillStatus, Trade
 from pmarb.domain.values import EXACT, MICRO, NANOS, ONE, ZERO, Side, round_down, round_up
 from pmarb.venue.parse import ParseError, number
-from pmarb.venue.port import Redemption, VenuePosition, VenueTrade
+from pmarb.venue.port import EntryFees, Redemption, VenuePosition, VenueTrade
 
 PRICE_GRID: Final = Decimal("1e-12")
 """Fine enough that shares times price finds the paid millionth again."""
@@ -111,6 +111,21 @@ def redemption(row: Mapping[str, Any]) -> Redemption:
         )
     except KeyError as error:
         raise ParseError(f"activity had no {error}") from None
+
+
+def entry_fees(row: Mapping[str, Any]) -> tuple[str, EntryFees]:
+    """(token, fees) of a row of the Data API's /v2/positions.
+
+    Raises:
+        ParseError: for a row that lacks a field.
+    """
+    try:
+        fees = EntryFees(
+            shares=number(row["current_size"], "current_size"), fees=number(row["entry_fees_usdc"], "entry_fees_usdc")
+        )
+        return str(row["token_id"]), fees
+    except KeyError as error:
+        raise ParseError(f"position had no {error}") from None
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -78,6 +78,11 @@ def contents_hash(order: UnsignedOrder) -> bytes:
     )
 
 
+def address(key: PrivateKey) -> str:
+    """Whose signatures `key` makes."""
+    return "0x" + keccak(key.public_key.format(compressed=False)[1:])[12:].hex()
+
+
 def order_hash(domain: bytes, contents: bytes) -> str:
     """The venue's id of the order, the same for every signature type."""
     return "0x" + keccak(b"\x19\x01" + domain + contents).hex()

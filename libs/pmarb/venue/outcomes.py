@@ -8,7 +8,7 @@ import httpx
 from pmarb.domain.values import NANOS, ONE
 from pmarb.venue import account, gamma
 from pmarb.venue.parse import ParseError, plain
-from pmarb.venue.port import Redemption, Resolution, VenuePosition, VenueUnavailable
+from pmarb.venue.port import EntryFees, Redemption, Resolution, VenuePosition, VenueUnavailable
 
 Query = list[tuple[str, str | int | float | bool | None]]
 
@@ -47,6 +47,21 @@ class PublicRecords:
         query: Query = [("user", wallet), ("type", "REDEEM"), ("start", str(since_ns // NANOS)), ("limit", str(_PAGE))]
         return [account.redemption(row) for row in await self._pages(f"{self._data}/activity", query)]
 
+    async def entry_fees(self, wallet: str) -> dict[str, EntryFees]:
+        """Fees charged for the positions of the wallet that are open, by token."""
+        found: dict[str, EntryFees] = {}
+        cursor = ""
+        while True:
+            query: Query = [("user", wallet), ("limit", str(_PAGE)), *([("cursor", cursor)] if cursor else [])]
+            page = await self._json(f"{self._data}/v2/positions", query)
+            if not isinstance(page, Mapping) or not isinstance(page.get("data"), list):
+                raise VenueUnavailable(f"{self._data}/v2/positions: the reply was no page")
+            found |= dict(account.entry_fees(row) for row in page["data"] if isinstance(row, Mapping))
+            following = page.get("pagination")
+            cursor = str(following.get("next_cursor") or "") if isinstance(following, Mapping) else ""
+            if not cursor:
+                return found
+
     async def close(self) -> None:
         await self._http.aclose()
 
@@ -58,13 +73,16 @@ class PublicRecords:
             if len(rows) < _PAGE:
                 return found
 
-    async def _rows(self, url: str, query: Query) -> list[Mapping[str, Any]]:
+    async def _json(self, url: str, query: Query) -> Any:
         try:
             reply = await self._http.get(url, params=httpx.QueryParams(query))
             reply.raise_for_status()
-            rows = plain(reply.content)
+            return plain(reply.content)
         except (httpx.HTTPError, ParseError) as error:
             raise VenueUnavailable(f"{url}: {str(error) or type(error).__name__}") from error
+
+    async def _rows(self, url: str, query: Query) -> list[Mapping[str, Any]]:
+        rows = await self._json(url, query)
         if not isinstance(rows, list):
             raise VenueUnavailable(f"{url}: the reply was no list")
         return [row for row in rows if isinstance(row, Mapping)]

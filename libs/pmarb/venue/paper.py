@@ -17,6 +17,7 @@ from pmarb.domain.orders import FillStatus, OrderState, OrderType
 from pmarb.domain.values import EXACT, MICRO, NANOS, ZERO, Side, round_down, round_up
 from pmarb.venue.port import (
     Draft,
+    EntryFees,
     Intent,
     PostAccepted,
     PostRefused,
@@ -135,6 +136,20 @@ class PaperVenue:
 
     async def redemptions(self, *, since_ns: int) -> Sequence[Redemption]:
         return [row for row in await self._memory.unpaid() if row.ts_event >= since_ns]
+
+    async def shares(self, token: str) -> Decimal:
+        return sum((held.shares for held in await self._memory.positions() if held.token == token), ZERO)
+
+    async def entry_fees(self) -> dict[str, EntryFees]:
+        """None: paper is charged what was booked."""
+        return {}
+
+    async def redeem(self, markets: Sequence[str]) -> str:  # noqa: ARG002 - the port's
+        """Nothing to do: a claim of paper counts as paid."""
+        return ""
+
+    async def heartbeat(self, heartbeat_id: str) -> str:
+        return heartbeat_id
 
     async def close(self) -> None:
         """Nothing is held."""

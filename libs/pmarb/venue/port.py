@@ -1,6 +1,6 @@
 """The venue as the executor sees it: one interface, implemented by `trading` (the official SDK) and `paper`.
 
-An answer is one of the three types of `PostResult`; there is no fourth, and no exception means "not placed".
+An answer is one of the four types of `PostResult`; there is no fifth, and no exception means "not placed".
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,17 @@ class PostIndeterminate:
     sent_real: int
 
 
-PostResult = PostAccepted | PostRefused | PostIndeterminate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostPaused:
+    """Not taken because the venue takes no such orders now: restarting, post-only, cancel-only, disabled. Nothing is
+    wrong with the order; `retry_after_s` is the venue's own advice (its seconds), 0 without any."""
+
+    reason: str
+    sent_real: int
+    retry_after_s: float = 0.0
+
+
+PostResult = PostAccepted | PostRefused | PostPaused | PostIndeterminate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +141,28 @@ class Redemption:
     ts_event: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFees:
+    """Shares of a token held and all fees the venue charged for them."""
+
+    shares: Decimal
+    fees: Decimal
+
+
 class VenueUnavailable(ConnectionError):
     """A read failed: the venue is away or limits us. Nothing was learnt; ask again later."""
+
+
+class CannotRedeem(RuntimeError):
+    """The redemption was not made, and asking again at once would not help: no key for the relayer, or it reverted."""
+
+
+class WrongHeartbeat(ValueError):
+    """The venue expected another heartbeat id, `expected`; the deadline was not moved."""
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"the venue expected {expected}")
+        self.expected = expected
 
 
 class TradingVenue(Protocol):
@@ -176,5 +206,27 @@ class TradingVenue(Protocol):
     async def resolutions(self, markets: Sequence[str]) -> Sequence[Resolution]: ...
 
     async def redemptions(self, *, since_ns: int) -> Sequence[Redemption]: ...
+
+    async def shares(self, token: str) -> Decimal:
+        """Shares of one token in the wallet, from the CLOB's look at the chain: what `positions` only hints at."""
+
+    async def entry_fees(self) -> dict[str, EntryFees]:
+        """What the venue charged, by token of the positions that are open."""
+
+    async def redeem(self, markets: Sequence[str]) -> str:
+        """Ask for the payout of resolved markets in one transaction and wait for it; its hash, "" where none is needed.
+
+        Raises:
+            CannotRedeem: it was not made.
+            VenueUnavailable: whether it was made is not known.
+        """
+
+    async def heartbeat(self, heartbeat_id: str) -> str:
+        """Tell the venue that we live; the id for the next time. Silence for 10 of its seconds cancels every order.
+
+        Raises:
+            WrongHeartbeat: `heartbeat_id` was not the one it expected.
+            VenueUnavailable: nothing is known; the deadline may not have moved.
+        """
 
     async def close(self) -> None: ...

@@ -8,13 +8,14 @@ from polymarket.models.clob.order_response import AcceptedOrder, OrderResponse, 
 
 from pmarb.domain.orders import OrderState, OrderType
 from pmarb.domain.values import Side
-from pmarb.venue.port import PostAccepted, PostIndeterminate, PostRefused, PostResult, Signed
+from pmarb.venue.port import PostAccepted, PostIndeterminate, PostPaused, PostRefused, PostResult, Signed
 
 NO_MATCH: Final = "no_match: "
 """Prefix of the refusal of a FAK or FOK that met nothing: the market moved, nothing is wrong."""
 
 _STATES: Final = {"live": OrderState.LIVE, "matched": OrderState.MATCHED, "delayed": OrderState.DELAYED}
-_REFUSING_STATUS: Final = frozenset((400, 401, 403, 404, 425))
+_REFUSING_STATUS: Final = frozenset((400, 401, 403, 404))
+_RESTARTING: Final = 425
 _NO_MATCH_TEXTS: Final = (
     "no orders found to match",
     "couldn't be fully filled",
@@ -22,8 +23,33 @@ _NO_MATCH_TEXTS: Final = (
     "fok orders are filled or killed",
 )
 _NEVER_REACHED_THE_BOOK: Final = ("order timed out",)
-_PAUSED_TEXTS: Final = ("trading is currently disabled", "cancel-only", "cancel only", "post-only", "post only")
+_PAUSED_TEXTS: Final = (
+    "trading is currently disabled",
+    "cancel-only",
+    "cancel only",
+    "post-only mode",
+    "post only mode",
+)
 _PROVES_NOTHING: Final = ("duplicated", "match delayed")
+_REFUSING_TEXTS: Final = (
+    "invalid",
+    "not enough balance",
+    "lower than the minimum",
+    "minimum tick size",
+    "crosses",
+    "banned",
+    "closed only",
+    "too many orders",
+    "canceled in the ctf exchange",
+    "not found",
+    "no orderbook exists",
+    "rounding issues",
+    "price discrepancy",
+    "not yet ready",
+    "rate limit",
+)
+"""What the venue writes into a reply of status 200 that took nothing (venue.md 3.7); other words prove nothing."""
+
 _NO_REASON: Final = "Unknown order failure"
 
 
@@ -59,7 +85,14 @@ def _rejected(reply: RejectedOrder, signed: Signed, sent_real: int) -> PostResul
         return PostIndeterminate(detail="venue said unmatched", sent_real=sent_real)
     if reply.message == _NO_REASON:
         return PostIndeterminate(detail="venue gave neither an order nor a reason", sent_real=sent_real)
+    if not _refuses(reply.message):
+        return PostIndeterminate(detail=f"venue said: {reply.message}", sent_real=sent_real)
     return refusal(reply.message, sent_real=sent_real)
+
+
+def _refuses(text: str) -> bool:
+    known = (*_REFUSING_TEXTS, *_NO_MATCH_TEXTS, *_NEVER_REACHED_THE_BOOK, *_PAUSED_TEXTS)
+    return any(each in text.lower() for each in known)
 
 
 def refused(error: RequestRejectedError | RateLimitError, *, sent_real: int) -> PostResult:
@@ -67,16 +100,20 @@ def refused(error: RequestRejectedError | RateLimitError, *, sent_real: int) -> 
     text = str(error)
     if isinstance(error, RateLimitError):
         return PostRefused(reason=f"rate limited: {text}", sent_real=sent_real, retry_after_s=error.retry_after or 0.0)
-    if error.status in _REFUSING_STATUS or _known_refusal(error):
-        return refusal(text, sent_real=sent_real, retry_after_s=error.retry_after or 0.0)
+    wait = error.retry_after or 0.0
+    if error.status == _RESTARTING or (error.status == 503 and _paused(text, error.restriction)):
+        return PostPaused(reason=text, sent_real=sent_real, retry_after_s=wait)
+    if error.status in _REFUSING_STATUS or (error.status == 500 and _never_matched(text)):
+        return refusal(text, sent_real=sent_real, retry_after_s=wait)
     return PostIndeterminate(detail=f"HTTP {error.status}: {text}", sent_real=sent_real)
 
 
-def _known_refusal(error: RequestRejectedError) -> bool:
-    text = str(error).lower()
-    if error.status == 503:
-        return error.restriction is not None or any(known in text for known in _PAUSED_TEXTS)
-    return error.status == 500 and any(known in text for known in (*_NEVER_REACHED_THE_BOOK, *_NO_MATCH_TEXTS))
+def _paused(text: str, restriction: object | None) -> bool:
+    return restriction is not None or any(known in text.lower() for known in _PAUSED_TEXTS)
+
+
+def _never_matched(text: str) -> bool:
+    return any(known in text.lower() for known in (*_NEVER_REACHED_THE_BOOK, *_NO_MATCH_TEXTS))
 
 
 def refusal(text: str, *, sent_real: int, retry_after_s: float = 0.0) -> PostResult:
@@ -84,5 +121,7 @@ def refusal(text: str, *, sent_real: int, retry_after_s: float = 0.0) -> PostRes
     lowered = text.lower()
     if any(known in lowered for known in _PROVES_NOTHING):
         return PostIndeterminate(detail=text, sent_real=sent_real)
+    if any(known in lowered for known in _PAUSED_TEXTS):
+        return PostPaused(reason=text, sent_real=sent_real, retry_after_s=retry_after_s)
     prefix = NO_MATCH if any(known in lowered for known in _NO_MATCH_TEXTS) else ""
     return PostRefused(reason=prefix + text, sent_real=sent_real, retry_after_s=retry_after_s)

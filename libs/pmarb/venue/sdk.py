@@ -5,6 +5,7 @@ relayer; it signs in one step with drafting, slowly, without telling the order's
 balance cache.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -16,14 +17,16 @@ from polymarket._internal.actions.orders import limit, market
 from polymarket._internal.actions.orders.orders import create_signed_order, create_unsigned_order
 from polymarket._internal.actions.orders.types import OrderDraft
 from polymarket._internal.actions.orders.types import UnsignedOrder as Unsigned
+from polymarket._internal.actions.relayer.calls import TransactionCall, ctf_redeem_positions_call
 from polymarket._internal.environment import PRODUCTION_CONFIG, create_environment
 from polymarket._internal.wallet import signature_type_for
+from polymarket.auth import RelayerApiKey
 from polymarket.clients.async_secure import AsyncSecureClient
 from polymarket.environments import Environment
 from polymarket.models.clob import ApiKeyCreds
 from polymarket.models.clob.orders import MarketOrderType, SignedOrder
 from polymarket.models.types import ClobAssetId
-from polymarket.types import HexString
+from polymarket.types import EvmAddress, HexString
 
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.values import Side
@@ -83,17 +86,23 @@ def environment(urls: Urls) -> Environment:
 
 
 async def connect(
-    urls: Urls, *, private_key: str, wallet: str | None, credentials: ApiKeyCreds | None
+    urls: Urls, *, private_key: str, wallet: str | None, credentials: ApiKeyCreds | None, relayer_key: str | None = None
 ) -> AsyncSecureClient:
     """A client that has sent nothing but, without `credentials`, the login that derives them.
 
     The public `create` would also deploy a missing wallet: a person does that, not a trader that starts.
+    `relayer_key` is what redeeming needs unless the wallet is the signer's own (an EOA).
     """
+    relayer = None
+    if relayer_key:
+        signer = PrivateKey.from_hex(private_key.removeprefix("0x"))
+        relayer = RelayerApiKey(key=relayer_key, address=eip712.address(signer))
     return await AsyncSecureClient._create(
         private_key=private_key,
         wallet=wallet,
         environment=environment(urls),
         credentials=credentials,
+        api_key=relayer,
         validate_credentials=False,
     )
 
@@ -114,12 +123,38 @@ async def terms(client: AsyncSecureClient, token: str) -> MarketTerms:
     )
 
 
-async def refresh_balance(client: AsyncSecureClient) -> None:
-    """Make the venue look at the chain again: its balances are a cache (venue.md 7)."""
+async def refresh_balance(client: AsyncSecureClient, *, token: str | None = None) -> None:
+    """Make the venue look at the chain again: its balances are a cache (venue.md 7). pUSD, or shares of `token`."""
     path, params = build_update_balance_allowance_request(
-        asset_type="COLLATERAL", signature_type=signature_type(client)
+        asset_type="COLLATERAL" if token is None else "CONDITIONAL",
+        asset_id=token,
+        signature_type=signature_type(client),
     )
     await client._ctx.secure_clob.get_json(path, params=params)
+
+
+async def redeem(client: AsyncSecureClient, conditions: Sequence[str]) -> str:
+    """Redeem every outcome held of these resolved markets and wait; the transaction's hash.
+
+    One transaction for all of them, for the relayer takes few; a wallet that pays its own way sends one each.
+    """
+    contexts = [await client._resolve_market_position_context(condition_id=each, closed=True) for each in conditions]
+    if signature_type(client) == 0 or any(each.protocol != "ctf" for each in contexts):
+        return ",".join([await _redeemed(client, each) for each in conditions])
+    calls: list[TransactionCall] = [
+        ctf_redeem_positions_call(
+            ctf=cast(EvmAddress, each.adapter_address),
+            collateral=cast(EvmAddress, client._ctx.environment_config.collateral_token),
+            condition_id=each.condition_id,
+        )
+        for each in contexts
+    ]
+    handle = await client.execute_transaction(calls=calls, metadata=f"Redeem {len(calls)} markets")
+    return str((await handle.wait()).transaction_hash)
+
+
+async def _redeemed(client: AsyncSecureClient, condition: str) -> str:
+    return str((await (await client.redeem_positions(condition_id=condition)).wait()).transaction_hash)
 
 
 async def draft_limit(

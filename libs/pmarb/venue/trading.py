@@ -15,9 +15,11 @@ from coincurve import PrivateKey
 from polymarket._internal.actions.orders.types import UnsignedOrder
 from polymarket.clients.async_secure import AsyncSecureClient
 from polymarket.errors import (
+    OrderHeartbeatMismatchError,
     PolymarketError,
     RateLimitError,
     RequestRejectedError,
+    TransactionFailedError,
     TransportError,
     UnexpectedResponseError,
     UserInputError,
@@ -36,7 +38,9 @@ from pmarb.venue.account import own_trades
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import (
+    CannotRedeem,
     Draft,
+    EntryFees,
     Intent,
     PostIndeterminate,
     PostResult,
@@ -47,6 +51,7 @@ from pmarb.venue.port import (
     VenuePosition,
     VenueTrade,
     VenueUnavailable,
+    WrongHeartbeat,
 )
 from pmarb.venue.userstream import UserStream
 
@@ -58,7 +63,9 @@ ANSWER_WITHIN: Final = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wallet:
-    """Who trades. `funder` holds the money, None for the signer's own deposit wallet; no key: it is derived."""
+    """Who trades. `funder` holds the money, None for the signer's own deposit wallet; no key: it is derived.
+
+    `relayer_key` lets the relayer redeem for a wallet that is not the signer's own address."""
 
     private_key: SecretStr
     funder: str | None = None
@@ -66,6 +73,7 @@ class Wallet:
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     api_passphrase: SecretStr | None = None
+    relayer_key: SecretStr | None = None
 
     def credentials(self) -> ApiKeyCreds | None:
         if self.api_key is None or self.api_secret is None or self.api_passphrase is None:
@@ -111,6 +119,7 @@ class SdkVenue:
                     private_key=wallet.private_key.get_secret_value(),
                     wallet=wallet.funder,
                     credentials=wallet.credentials(),
+                    relayer_key=wallet.relayer_key.get_secret_value() if wallet.relayer_key else None,
                 )
         except VenueUnavailable as error:
             if _is_our_fault(error.__cause__):
@@ -199,6 +208,29 @@ class SdkVenue:
 
     async def redemptions(self, *, since_ns: int) -> Sequence[Redemption]:
         return await self._records.redemptions(self.wallet, since_ns=since_ns)
+
+    async def shares(self, token: str) -> Decimal:
+        async with _reading():
+            await sdk.refresh_balance(self._client, token=token)
+            found = await self._client.get_balance_allowance(asset_type="CONDITIONAL", asset_id=token)
+        return Decimal(found.balance) * MICRO
+
+    async def entry_fees(self) -> dict[str, EntryFees]:
+        return await self._records.entry_fees(self.wallet)
+
+    async def redeem(self, markets: Sequence[str]) -> str:
+        async with _reading():
+            try:
+                return await sdk.redeem(self._client, markets)
+            except (UserInputError, TransactionFailedError, RequestRejectedError) as error:
+                raise CannotRedeem(str(error) or type(error).__name__) from error
+
+    async def heartbeat(self, heartbeat_id: str) -> str:
+        async with _reading():
+            try:
+                return str((await self._client.send_order_heartbeat(heartbeat_id=heartbeat_id)).heartbeat_id)
+            except OrderHeartbeatMismatchError as error:
+                raise WrongHeartbeat(error.heartbeat_id) from error
 
     async def close(self) -> None:
         await self._records.close()
