@@ -1,8 +1,12 @@
-"""Commands that stop and start trading: stop, resume, kill."""
+"""Commands that stop and start trading, and the one that tells of money brought in: stop, resume, kill, deposit."""
 
 import asyncio
 import getpass
+import subprocess
+import sys
 import time
+from decimal import Decimal, InvalidOperation
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -11,6 +15,7 @@ from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db import control as states
 from pmarb.db import views
+from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Message, Resume
 from pmarb.settings import Settings
 from services.cli import context
@@ -21,6 +26,10 @@ from services.cli.trouble import FAILED, WRONG_USE, Trouble
 app = typer.Typer()
 RECEIPT_WITHIN = 30.0  # Seconds
 EMPTY_WITHIN = 20.0
+DIRECTLY = (
+    "Straight to the venue: pm-arb kill --direct, or with compose: "
+    "docker compose run --rm executor python -m services.executor.kill --reason '...'"
+)
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; it goes into the ledger and the alerts.")]
 
 
@@ -58,15 +67,29 @@ def resume(reason: Annotated[str, typer.Option("--reason", "-r", help="Required:
 
 
 @app.command()
-def kill(reason: Reason = "killed by hand", json: Json = False) -> None:
+def kill(
+    reason: Reason = "killed by hand",
+    direct: Annotated[
+        bool, typer.Option("--direct", help="Straight to the venue, without an executor, the bus or the ledger.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """The emergency brake: latch KILLED, cancel everything, wait for the executor's proof of zero open orders.
 
-    Nothing but `pm-arb resume --reason ...` ends it, no restart does. `docker compose stop executor` also works.
+    Nothing but `pm-arb resume --reason ...` ends it, no restart does. `docker compose stop executor` also cancels
+    everything, but does not latch. --direct needs the executor's packages and its wallet, and keeps trying until the
+    venue confirms or you press Ctrl-C; with compose:
+    docker compose run --rm executor python -m services.executor.kill --reason '...'
     """
     of = context.settings()
+    if direct:
+        raise typer.Exit(_kill_directly(reason))
     now, asked = of.clock().now(), time.time_ns()
-    with context.ledger(of):
-        states.kill(of.dsn, who=_who(), why=reason, now=now)
+    try:
+        with context.ledger(of):
+            states.kill(of.dsn, who=_who(), why=reason, now=now)
+    except Trouble as trouble:
+        raise Trouble(f"NOTHING was killed. {trouble}\n{DIRECTLY}", trouble.code) from None
     if not json:
         say(f"KILLED is latched: {reason}. No order can be sent from now on.")
     _publish(of, Kill(who=_who(), why=reason, ts_event=now, ts_init=now))
@@ -78,7 +101,35 @@ def kill(reason: Reason = "killed by hand", json: Json = False) -> None:
     if not json:
         _show(receipt)
     if receipt.open_after or receipt.unverified or not receipt.verified_real:
-        raise Trouble("The venue did not confirm zero open orders: look at the venue yourself.", FAILED)
+        words = receipt.unverified or f"{len(receipt.open_after)} orders open"
+        raise Trouble(f"Not everything is verified: {words}. The executor keeps trying: pm-arb receipts.", FAILED)
+
+
+def _kill_directly(reason: str) -> int:
+    """Its exit code. Only the executor's packages can sign, so it is a program of theirs."""
+    if find_spec("polymarket") is None:
+        raise Trouble(f"--direct needs the executor's packages, which are not installed here. {DIRECTLY}", FAILED)
+    command = [sys.executable, "-m", "services.executor.kill", "--reason", reason]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own program
+
+
+@app.command()
+def deposit(
+    amount: Annotated[str, typer.Argument(help="Dollars brought in; with a minus, taken out.")],
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Required: where they came from or went.")] = "",
+) -> None:
+    """Tell the ledger of money that you moved into or out of the wallet; without it the books and the venue differ."""
+    try:
+        dollars = Decimal(amount)
+    except InvalidOperation:
+        raise Trouble(f"AMOUNT was {amount!r}, not a number of dollars", WRONG_USE) from None
+    if not dollars.is_finite() or dollars == 0 or not reason.strip():
+        raise Trouble("Say how much and why: pm-arb deposit 50 --reason 'topped up from the exchange'", WRONG_USE)
+    of = context.settings()
+    with context.ledger(of) as ledger:
+        states.deposit(of.dsn, usd=dollars, who=_who(), why=reason, now=of.clock().now())
+        capital = -views.balances(ledger)[Account.CAPITAL]
+    say(f"Booked ${dollars:f} ({reason}). Capital is now ${capital:f}; `pm-arb audit` compares.")
 
 
 def _who() -> str:
@@ -139,8 +190,8 @@ def _no_receipt(of: Settings) -> str:
     if alive(of)["executor"]:
         return f"KILLED is latched, but no receipt came within {RECEIPT_WITHIN:.0f} s: look at the executor's log."
     return (
-        "KILLED is latched, but no executor runs: nothing was cancelled. "
-        "Orders left open are cancelled when it starts, or cancel them at the venue."
+        "KILLED is latched, but no executor runs: nothing was cancelled and nothing is verified. "
+        f"Orders left open are cancelled when it starts. {DIRECTLY}"
     )
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pmarb.db import views
-from services.cli.output import clock_time, plain, signed
+from services.cli.output import clock_time, disputed, plain, signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Snapshot:
     open_positions: int
     confirmed: Decimal
     provisional: Decimal
+    disputed: Decimal
     settled: int
     alerts: tuple[views.Delivery, ...]
 
@@ -43,6 +44,7 @@ def snapshot(ledger: views.Connection) -> Snapshot:
         open_positions=len(views.positions(ledger)),
         confirmed=pnl.confirmed,
         provisional=pnl.provisional,
+        disputed=pnl.disputed,
         settled=pnl.settled,
         alerts=tuple(views.deliveries(ledger, limit=4)),
     )
@@ -60,7 +62,7 @@ def line(now: Snapshot) -> str:
     """The same in one line, for a log."""
     return (
         f"{now.opportunities} opportunities, {now.approvals} approved, {now.fills} fills, {now.settled} settled, "
-        f"P&L confirmed {now.confirmed:+.2f} provisional {now.provisional:+.2f}"
+        f"P&L confirmed {now.confirmed:+.2f} provisional {now.provisional:+.2f} disputed {now.disputed:+.2f}"
     )
 
 
@@ -73,7 +75,9 @@ def _counts(now: Snapshot) -> RenderableType:
     table.add_row("approved", str(now.approvals), "")
     table.add_row("orders", str(sum(count.count for count in now.orders)), orders)
     table.add_row("fills", str(now.fills), f"{now.open_positions} positions open, {now.settled} settled")
-    table.add_row("P&L", signed(now.confirmed), f"confirmed; {signed(now.provisional)} provisional")
+    table.add_row(
+        "P&L", signed(now.confirmed), f"confirmed; {signed(now.provisional)} provisional{disputed(now.disputed)}"
+    )
     return table
 
 

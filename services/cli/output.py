@@ -62,6 +62,11 @@ def signed(amount: Decimal) -> str:
     return f"[{colour}]{amount:+,.2f}[/{colour}]"
 
 
+def disputed(amount: Decimal) -> str:
+    """A further clause where some result is in doubt, nothing otherwise."""
+    return f", [red]disputed {amount:+,.2f}[/red]" if amount else ""
+
+
 def plain(amount: Decimal) -> str:
     """Without trailing zeros and never as an exponent."""
     return f"{amount.normalize():f}"

@@ -1,4 +1,4 @@
-"""Commands that only look: status, positions, orders, opportunities, pnl, receipts."""
+"""Commands that only look: status, positions, foreign, orders, opportunities, pnl, receipts."""
 
 import asyncio
 
@@ -6,11 +6,12 @@ import typer
 
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
+from pmarb.db import foreign as movements
 from pmarb.db import views
 from pmarb.domain.ledger import Account, equity
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.output import Json, Limit, clock_time, print_json, print_table, say, signed, usd
+from services.cli.output import Json, Limit, clock_time, disputed, print_json, print_table, say, signed, usd
 
 app = typer.Typer()
 SERVICES = ("scanner", "risk", "executor", "alerter", "console")
@@ -35,6 +36,7 @@ def status(json: Json = False) -> None:
             "fills": views.fills(ledger),
             "open_orders": len(views.open_orders(ledger)),
             "positions": len(views.positions(ledger)),
+            "foreign": movements.listed(ledger, limit=20),
             "tick_to_wire_ms": views.tick_to_wire(ledger),
         }
         if json:
@@ -75,12 +77,15 @@ def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Con
         f"reserved {usd(balances[Account.RESERVED])}, fees paid {usd(pnl.fees)}"
     )
     say(
-        f"P&L        confirmed {signed(pnl.confirmed)}, provisional {signed(pnl.provisional)}, "
-        f"{pnl.settled} positions settled"
+        f"P&L        confirmed {signed(pnl.confirmed)}, provisional {signed(pnl.provisional)}"
+        f"{disputed(pnl.disputed)}, {pnl.settled} positions settled"
     )
     verdicts = ", ".join(f"{count.count} {count.name}" for count in views.verdict_counts(ledger))
     orders = ", ".join(f"{count.count} {count.name}" for count in views.order_counts(ledger))
     say(f"so far     opportunities: {verdicts or 'none'}; orders: {orders or 'none'}; fills: {views.fills(ledger)}")
+    foreign = movements.listed(ledger, limit=500)
+    if foreign:
+        say(f"foreign    [red]{len(foreign)} movements of this wallet are not ours[/red]: `pm-arb foreign` lists them")
     if speed.n:
         say(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
 
@@ -108,6 +113,22 @@ def positions(json: Json = False) -> None:
         for row in rows
     ]
     print_table("Positions", columns, shown, empty="none held.")
+
+
+@app.command()
+def foreign(limit: Limit = 20, json: Json = False) -> None:
+    """What somebody else did in our wallet: told apart, counted when ledger and venue are compared, never adopted."""
+    with context.ledger(context.settings()) as ledger:
+        rows = movements.listed(ledger, limit=limit)
+    if json:
+        print_json(rows)
+        return
+    columns = ("time", "what", "outcome", "shares", "dollars", "token", "order")
+    shown = [
+        (clock_time(row.ts_event), row.kind, row.outcome, row.shares, row.usd, row.token[:12], row.order_hash[:12])
+        for row in rows
+    ]
+    print_table("Foreign movements", columns, shown, empty="none: everything in the wallet is ours.")
 
 
 @app.command()
@@ -158,7 +179,7 @@ def opportunities(limit: Limit = 20, json: Json = False) -> None:
 
 @app.command()
 def pnl(json: Json = False) -> None:
-    """Profit and loss: confirmed (paid) and provisional (not yet), by day, after fees."""
+    """Profit and loss: confirmed (paid), provisional (not yet) and disputed (should have been), by day, after fees."""
     with context.ledger(context.settings()) as ledger:
         result = views.pnl(ledger)
         balances = views.balances(ledger)
@@ -167,6 +188,7 @@ def pnl(json: Json = False) -> None:
         return
     say(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions, after their fees")
     say(f"provisional {signed(result.provisional)}   not yet paid, and fees of what is still open")
+    say(f"disputed    {signed(result.disputed)}   resolved, but not paid as it should have been")
     say(f"fees        {usd(result.fees)}   equity {usd(equity(balances))}")
     shown = [(day.day, day.settled, day.won, usd(day.fees), signed(day.pnl)) for day in result.by_day]
     print_table("By day (UTC)", ("day", "settled", "won", "fees", "P&L"), shown, empty="nothing settled yet.")

@@ -8,7 +8,7 @@ from typing import Any
 from pmarb.db import views
 from services.cli.audit import show as show_audit
 from services.cli.compare import Audit
-from services.cli.output import print_table, say, signed, terminal, usd
+from services.cli.output import disputed, print_table, say, signed, terminal, usd
 from services.cli.words import reason
 
 
@@ -80,7 +80,11 @@ def as_json(report: Report) -> dict[str, Any]:
         "settled": report.settled,
         "unsettled": report.unsettled,
         "fees": float(report.fees),
-        "pnl": {"confirmed": float(report.pnl.confirmed), "provisional": float(report.pnl.provisional)},
+        "pnl": {
+            "confirmed": float(report.pnl.confirmed),
+            "provisional": float(report.pnl.provisional),
+            "disputed": float(report.pnl.disputed),
+        },
         "receipt": report.receipt,
         "audit": report.audit,
         "latency_ms": {"tick_to_wire": {"p50": round(latency.p50, 3), "p99": round(latency.p99, 3), "n": latency.n}},
@@ -135,7 +139,7 @@ def _orders(report: Report) -> str:
 def _money(report: Report) -> str:
     text = (
         f"P&L confirmed {signed(report.pnl.confirmed)} after {usd(report.fees)} of fees, "
-        f"provisional {signed(report.pnl.provisional)}."
+        f"provisional {signed(report.pnl.provisional)}{disputed(report.pnl.disputed)}."
     )
     if report.unsettled:
         text += f" {report.unsettled} positions had not settled when the demo ended; their result is not counted yet."

@@ -1,6 +1,7 @@
 """The console's HTTP face. Reading needs no token and changes nothing; stopping and starting need one."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from pmarb import codec
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.clock import Clock
-from pmarb.db import control, trace, views
-from pmarb.domain.messages import Halt, Resume
+from pmarb.db import control, foreign, trace, views
+from pmarb.domain.messages import Halt, Kill, Resume
 from services.console.settings import ConsoleSettings
 
 PAGE: Final = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -29,6 +30,8 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 SCRIPT: Final = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+RECEIPT_WITHIN: Final = 25.0  # Seconds, real: longer than an executor tries before it writes what it could not verify
+RECEIPT_POLL: Final = 0.2
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -135,6 +138,7 @@ def _add_views(app: FastAPI, tools: Tools) -> None:
     view("/orders", lambda connection, limit: views.orders(connection, limit=limit))
     view("/trades", lambda connection, limit: views.trades(connection, limit=limit))
     view("/opportunities", lambda connection, limit: views.verdicts(connection, limit=limit))
+    view("/foreign", lambda connection, limit: foreign.listed(connection, limit=limit))
     view("/pnl", lambda connection, _limit: views.pnl(connection))
     view("/rejections", lambda connection, _limit: views.rejection_counts(connection))
     view("/receipts", lambda connection, limit: views.receipts(connection, limit=limit))
@@ -165,7 +169,7 @@ def _add_control(app: FastAPI, tools: Tools) -> None:
     def authorised(authorization: Annotated[str, Header()] = "") -> None:
         token = tools.settings.console_token.get_secret_value()
         if not token:
-            raise HTTPException(403, "set CONSOLE_TOKEN to allow this; meanwhile: pm-arb stop, pm-arb resume")
+            raise HTTPException(403, "set CONSOLE_TOKEN to allow this; meanwhile: pm-arb stop, kill, resume")
         given = authorization.removeprefix("Bearer ")
         if not secrets.compare_digest(given.encode(), token.encode()):
             raise HTTPException(401, "the bearer token was wrong", {"WWW-Authenticate": "Bearer"})
@@ -173,6 +177,10 @@ def _add_control(app: FastAPI, tools: Tools) -> None:
     @app.post("/halt", dependencies=[Depends(authorised)])
     async def halt(body: Reason) -> Response:
         return await _halt(tools, body.reason)
+
+    @app.post("/kill", dependencies=[Depends(authorised)])
+    async def kill(body: Reason) -> Response:
+        return await _kill(tools, body.reason)
 
     @app.post("/resume", dependencies=[Depends(authorised)])
     async def resume(body: Reason) -> Response:
@@ -186,6 +194,35 @@ async def _halt(tools: Tools, why: str) -> Response:
         return _json({"state": "KILLED", "note": "trading was killed already"})
     await tools.bus.publish(Halt(who="console", why=why, clears_at=0, ts_event=now, ts_init=now))
     return _json({"state": "HALTED"})
+
+
+async def _kill(tools: Tools, why: str) -> Response:
+    """Latch, spread, and wait for the proof: the same path as `pm-arb kill`."""
+    now, asked = tools.clock.now(), tools.clock.real()
+    await _write(lambda: control.kill(tools.settings.dsn, who="console", why=why, now=now))
+    with contextlib.suppress(BusUnavailable):  # The row holds already, and the executor reads it by itself
+        await tools.bus.publish(Kill(who="console", why=why, ts_event=now, ts_init=now))
+    receipt = await _receipt_since(tools, asked)
+    if receipt is None:
+        note = "KILLED is latched, but no executor wrote a receipt: nothing is verified. See pm-arb kill --direct."
+    elif receipt.open_after or not receipt.verified_real:
+        note = f"KILLED, but zero open orders are not verified yet: {receipt.unverified}. The executor keeps trying."
+    else:
+        note = f"KILLED. {len(receipt.cancelled)} orders cancelled, none open afterwards (receipt {receipt.id})."
+    return _json({"state": "KILLED", "receipt": receipt, "note": note})
+
+
+async def _receipt_since(tools: Tools, asked: int) -> views.Receipt | None:
+    def read() -> views.Receipt | None:
+        with views.connect(tools.settings.dsn) as connection:
+            return next(iter(views.receipts(connection, limit=1, since_real=asked)), None)
+
+    for _ in range(int(RECEIPT_WITHIN / RECEIPT_POLL)):
+        found = await asyncio.to_thread(read)
+        if found is not None:
+            return found
+        await asyncio.sleep(RECEIPT_POLL)
+    return None
 
 
 async def _resume(tools: Tools, why: str) -> Response:

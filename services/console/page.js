@@ -36,6 +36,7 @@ function figures(status) {
   const shown = {
     "P&L confirmed": status.pnl.confirmed,
     "P&L provisional": status.pnl.provisional,
+    "P&L disputed": status.pnl.disputed,
     "fees paid": status.pnl.fees,
     "cash": status.balances.cash,
     "settled": status.pnl.settled,
@@ -70,5 +71,25 @@ async function refresh() {
   }
 }
 
+async function kill() {
+  const said = document.getElementById("kill-said");
+  const reason = document.getElementById("kill-reason").value, token = document.getElementById("kill-token").value;
+  if (!confirm("Kill trading? Everything is cancelled, and only `pm-arb resume --reason ...` ends it.")) return;
+  said.textContent = "Killing: waiting for the executor's receipt.";
+  try {
+    const answer = await fetch("/kill", {
+      method: "POST",
+      headers: { "Authorization": `Bearer ${token}`, "Content-Type": "application/json" },
+      body: JSON.stringify({ reason }),
+    });
+    const body = await answer.json();
+    said.textContent = answer.ok ? body.note : `Not killed: ${body.error || body.detail?.[0]?.msg || body.detail}`;
+  } catch (error) {
+    said.textContent = `No answer: ${error.message}. Use pm-arb kill.`;
+  }
+  refresh();
+}
+
+document.getElementById("kill").addEventListener("submit", (event) => { event.preventDefault(); kill(); });
 refresh();
 setInterval(refresh, 2000);

@@ -11,7 +11,7 @@ class ConsoleSettings(Settings):
     console_host: str = Field(default="127.0.0.1", description="address to listen on; keep it on loopback")
     console_port: int = Field(default=8080, ge=0, le=65535, description="port to listen on, 0 for any free one")
     console_token: SecretStr = Field(
-        default=SecretStr(""), description="bearer token for POST /halt and /resume; empty: both are refused"
+        default=SecretStr(""), description="bearer token for POST /halt, /kill and /resume; empty: they are refused"
     )
     console_allowed_hosts: str = Field(
         default="127.0.0.1,localhost,console",

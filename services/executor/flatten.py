@@ -1,6 +1,7 @@
 """From "stop" to a receipt: what was open, what was cancelled, and whether the venue confirms that nothing is."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from pmarb import logs
@@ -12,15 +13,34 @@ from pmarb.venue.port import TradingVenue, VenueUnavailable
 log = logs.get(__name__)
 
 GIVE_UP_AFTER: Final = 20.0  # Seconds, real: within the grace period of a container
+ANSWERS_WITHIN: Final = 1.5
+"""Seconds (real) that orders on their way to the venue are waited for; then the receipt names them as not known."""
+
 POLL_EVERY: Final = 0.05
 LEFT_ALONE: Final = "left the book by itself"
 CANCELLED: Final = "cancelled"
 
+Unanswered = Callable[[], Awaitable[Sequence[str]]]
+"""Orders that may be on their way to the venue at this moment."""
 
-async def flatten(venue: TradingVenue, clock: Clock, *, who: str, why: str, give_up: float = GIVE_UP_AFTER) -> Receipt:
+
+async def nothing_on_its_way() -> Sequence[str]:
+    return ()
+
+
+async def flatten(
+    venue: TradingVenue,
+    clock: Clock,
+    *,
+    who: str,
+    why: str,
+    unanswered: Unanswered = nothing_on_its_way,
+    give_up: float = GIVE_UP_AFTER,
+) -> Receipt:
     """Cancel everything and look until the venue lists no open order, or until time is up.
 
-    Orders that the venue holds for its taker delay cannot be cancelled; they are waited for.
+    Orders that the venue holds for its taker delay cannot be cancelled; they are waited for. So are orders on their
+    way: a list read while one travels proves nothing about it, so what travels is asked for before the list.
     """
     started = clock.real()
     before: list[str] | None = None
@@ -29,13 +49,15 @@ async def flatten(venue: TradingVenue, clock: Clock, *, who: str, why: str, give
     trouble, verified = "nothing was read from the venue", 0
     while not verified and clock.real() - started < give_up * NANOS:
         try:
+            travelling = await unanswered()
             after = [order.order_hash for order in await venue.open_orders()]
-            before = after if before is None else before
+            before = after if before is None else [*before, *(order for order in after if order not in before)]
             trouble = f"{len(after)} orders still open"
-            if not after:
+            if not after and (not travelling or clock.real() - started >= ANSWERS_WITHIN * NANOS):
                 verified, trouble = clock.real(), ""
                 break
-            refused |= await venue.cancel_all()
+            if after:
+                refused |= await venue.cancel_all()
         except VenueUnavailable as error:
             trouble = f"venue unavailable: {error}"
         await asyncio.sleep(POLL_EVERY)

@@ -46,6 +46,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         self._foreign: set[str] = set()
         self._looked = 0
+        self.leading = False
         self.inspection = Inspection(shop)
         self._settler = Settler(shop, self.inspection)
 
@@ -91,9 +92,11 @@ class Reconciler:
             await self.round()
 
     async def _leads(self) -> bool:
+        self.leading = False
         if self._lead is None or self._lead.closed:
             self._lead = await self._connect()
-        return await try_lead(self._lead)
+        self.leading = await try_lead(self._lead)
+        return self.leading
 
     async def round(self) -> None:
         """Ask the venue once and take over what it says.

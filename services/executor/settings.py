@@ -1,6 +1,7 @@
 """Settings of the executor: the only service that is given a key."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
@@ -28,6 +29,7 @@ class ExecutorSettings(Settings):
     relayer_api_key: SecretStr | None = Field(
         default=None, description="lets the relayer redeem for the wallet; without one winnings wait for a redeemer"
     )
+    kill_file: Path | None = Field(default=None, description="a file that kills trading while it exists")
     assets: str = Field(default="btc,eth", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="assets, comma-separated")
     families: str = Field(default="5m,15m", description=f"windows, comma-separated, of {', '.join(FAMILIES)}")
     answer_within_s: float = Field(default=10.0, gt=0, le=60, description="how long to wait for the reply to an order")
@@ -40,6 +42,7 @@ class ExecutorSettings(Settings):
         "clob_api_secret",
         "clob_api_passphrase",
         "relayer_api_key",
+        "kill_file",
         mode="before",
     )
     @classmethod

@@ -3,16 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import httpx
-from pydantic import SecretStr
 
 from pmarb import logs
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
-from pmarb.clock import ScaledClock
 from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
 from pmarb.db.orders import Orders
@@ -21,16 +18,18 @@ from pmarb.db.receipts import Receipts
 from pmarb.db.state import StateRow
 from pmarb.runtime import Heartbeat
 from pmarb.settings import WrongSettings
-from pmarb.venue import sdk
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.paper import PaperVenue
 from pmarb.venue.port import TradingVenue, VenueUnavailable
 from pmarb.venue.public import Discovery, MarketFeed, VenueUrls
-from pmarb.venue.trading import SdkVenue, Wallet, WrongWallet
+from pmarb.venue.trading import SdkVenue, WrongWallet
 from pmarb.venue.userstream import UserStream
 from services.executor.books import LiveBooks
+from services.executor.brake import Brake
 from services.executor.hotpath import HotPath
 from services.executor.papermemory import LedgerMemory
+from services.executor.place import Place, find, wallet_of
+from services.executor.pulse import Pulse
 from services.executor.reconcile import Reconciler
 from services.executor.rehearsal import Rehearsal
 from services.executor.service import Executor, Follower
@@ -41,15 +40,6 @@ log = logs.get(__name__)
 
 CONNECTIONS: Final = 6
 Prepare = Callable[[Sequence[str]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where to trade: addresses, the clock that holds there, and the account a sandbox lends."""
-
-    urls: sdk.Urls
-    clock: ScaledClock
-    lent: Wallet | None
 
 
 class Listening:
@@ -77,10 +67,10 @@ async def build(settings: ExecutorSettings) -> Executor:
     orders = Orders(pool, hot=hot)
     bus = RedisBus(settings.redis_url)
     await persistently("redis", BusUnavailable, bus.ping)
-    place = await persistently("venue", VenueUnavailable, lambda: _place(settings, http))
+    place = await persistently("venue", VenueUnavailable, lambda: find(settings, http))
     if settings.execution == "paper":
         return await _paper(settings, place, bus, pool, orders, http)
-    wallet = _wallet(settings, place)
+    wallet = wallet_of(settings, place)
     try:
         venue = await persistently(
             "venue",
@@ -141,11 +131,13 @@ def _executor(
         receipts=Receipts(pool),
     )
     reconciler = Reconciler(shop, lambda: connect(settings.dsn))
+    pulse = Pulse(shop, books, reconciler.inspection, leads=lambda: reconciler.leading)
     return Executor(
         shop=shop,
         hot_path=HotPath(shop, books),
         reconciler=reconciler,
-        followers=followers(reconciler.wake),
+        brake=Brake(shop, kill_file=settings.kill_file),
+        followers=(*followers(reconciler.wake), pulse),
         heartbeat=Heartbeat(bus=bus, service="executor", path=settings.heartbeat_file),
     )
 
@@ -175,55 +167,3 @@ def _books(settings: ExecutorSettings, place: Place, http: httpx.AsyncClient, pr
 
 async def _nothing(_tokens: Sequence[str]) -> None:
     """Paper has nothing to sign, so nothing to prepare."""
-
-
-async def _place(settings: ExecutorSettings, http: httpx.AsyncClient) -> Place:
-    if settings.venue == "polymarket":
-        return Place(urls=sdk.PRODUCTION, clock=settings.clock(), lent=None)
-    url = f"{settings.sandbox_url.rstrip('/')}/sandbox/ready"
-    try:
-        reply = await http.get(url)
-        reply.raise_for_status()
-        ready: dict[str, Any] = reply.json()
-        return Place(urls=_sandbox_urls(ready), clock=_sandbox_clock(ready), lent=_lent(ready))
-    except (httpx.HTTPError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise VenueUnavailable(f"{url}: {str(error) or type(error).__name__}") from error
-
-
-def _sandbox_urls(ready: dict[str, Any]) -> sdk.Urls:
-    names = ("clob", "gamma", "data", "relayer", "rpc", "ws_market", "ws_user", "rtds")
-    return sdk.Urls(**{name: str(ready[name]) for name in names})
-
-
-def _sandbox_clock(ready: dict[str, Any]) -> ScaledClock:
-    clock = ready["clock"]
-    return ScaledClock(speed=float(clock["speed"]), anchor=int(clock["anchor_ns"]))
-
-
-def _lent(ready: dict[str, Any]) -> Wallet:
-    """The first throw-away account: sandbox money only."""
-    account = ready["accounts"][0]
-    return Wallet(
-        private_key=SecretStr(account["private_key"]),
-        funder=account["wallet"],
-        signature_type=int(account["signature_type"]),
-        api_key=SecretStr(account["api_key"]),
-        api_secret=SecretStr(account["secret"]),
-        api_passphrase=SecretStr(account["passphrase"]),
-        relayer_key=SecretStr("sandbox"),
-    )
-
-
-def _wallet(settings: ExecutorSettings, place: Place) -> Wallet:
-    if settings.wallet_private_key is not None:
-        return Wallet(
-            private_key=settings.wallet_private_key,
-            funder=settings.wallet_address,
-            signature_type=settings.signature_type,
-            api_key=settings.clob_api_key,
-            api_secret=settings.clob_api_secret,
-            api_passphrase=settings.clob_api_passphrase,
-            relayer_key=settings.relayer_api_key,
-        )
-    assert place.lent is not None
-    return place.lent

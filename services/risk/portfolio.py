@@ -108,8 +108,8 @@ class Portfolio:
         return sum(self.day_fees.values(), ZERO)
 
     def at(self, now: int) -> None:
-        """Let time pass: a new UTC day begins, a day stop ends."""
-        if now // DAY != self.day:
+        """Let time pass: a new UTC day begins, a day stop ends. A clock that is set back forgets no loss."""
+        if now // DAY > self.day:
             self.day = now // DAY
             self.day_pnl = ZERO
             self.day_fees.clear()

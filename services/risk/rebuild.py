@@ -14,7 +14,8 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
         state=snapshot.state.state,
         state_why=snapshot.state.why,
         clears_at=snapshot.state.clears_at,
-        day=now // DAY,
+        # Where a clock was set back, the ledger knows a later day, and its losses still count
+        day=max([now, *(settlement.ts_event for settlement in snapshot.settlements)]) // DAY,
     )
     for order in snapshot.orders:
         _restore(portfolio, order)

@@ -3,10 +3,12 @@
 Synchronous, for the console and the command line.
 """
 
+from decimal import Decimal
 from typing import LiteralString
 
 import psycopg
 
+from pmarb.domain import ledger
 from pmarb.domain.messages import TradingState
 
 _CHANGE: LiteralString = """
@@ -31,6 +33,21 @@ def kill(dsn: str, *, who: str, why: str, now: int) -> None:
 def resume(dsn: str, *, who: str, why: str, now: int) -> None:
     """Arm again, also after a kill."""
     _change(dsn, TradingState.ACTIVE, who=who, why=why, now=now)
+
+
+def deposit(dsn: str, *, usd: Decimal, who: str, why: str, now: int) -> None:
+    """Book capital brought into the wallet, or taken out of it, by a person."""
+    entry = ledger.deposit(ref=f"{now}:{who}:{why}", amount=usd, ts_event=now)
+    with psycopg.connect(dsn, connect_timeout=3) as connection:
+        connection.execute(
+            "INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES (%s, %s, %s, %s)",
+            (entry.entry_id, entry.kind.value, entry.ref, entry.ts_event),
+        )
+        for posting in entry.postings:
+            connection.execute(
+                "INSERT INTO postings (entry_id, account, amount) VALUES (%s, %s, %s)",
+                (entry.entry_id, posting.account.value, posting.amount),
+            )
 
 
 def _change(dsn: str, state: TradingState, *, who: str, why: str, now: int) -> bool:

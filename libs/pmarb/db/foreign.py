@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg.rows import class_row
 
 from pmarb.db.pool import Pool
 
@@ -24,6 +27,15 @@ class Movement:
     shares: Decimal
     usd: Decimal
     ts_event: int
+
+
+def listed(connection: psycopg.Connection[Any], *, limit: int = 50) -> list[Movement]:
+    """For people: newest first."""
+    query: LiteralString = """
+        SELECT movement_id, kind, order_hash, market, token, outcome, shares, usd, ts_event
+        FROM foreign_movements ORDER BY ts_event DESC, movement_id LIMIT %s"""
+    with connection.cursor(row_factory=class_row(Movement)) as cursor:
+        return cursor.execute(query, (limit,)).fetchall()
 
 
 _SEEN: Final[LiteralString] = """

@@ -6,6 +6,9 @@ from pmarb.domain.messages import TradingState
 RECONCILER = 7003
 """Advisory lock: whoever holds it reconciles."""
 
+FOREVER = 2**62
+"""Later than any time: what is said now cannot be too old, whatever a clock says."""
+
 
 class StateRow:
     """The trading_state table."""
@@ -18,7 +21,17 @@ class StateRow:
             row = await (await connection.execute("SELECT state FROM trading_state WHERE id = 1")).fetchone()
         return TradingState.KILLED if row is None else TradingState(row[0])
 
-    async def kill(self, *, who: str, why: str, said_at: int, now: int) -> bool:
+    async def look(self) -> tuple[TradingState, int]:
+        """The state and the number of its last change: two kills are two, though a resume between them was not seen."""
+        async with self._pool.connection() as connection:
+            row = await (
+                await connection.execute(
+                    "SELECT state, (SELECT coalesce(max(id), 0) FROM state_log) FROM trading_state WHERE id = 1"
+                )
+            ).fetchone()
+        return (TradingState.KILLED, 0) if row is None else (TradingState(row[0]), int(row[1]))
+
+    async def kill(self, *, who: str, why: str, now: int, said_at: int = FOREVER) -> bool:
         """Latch KILLED, unless somebody set the state after `said_at` (venue time): an old message changes nothing.
 
         Waits for inserts that were let through before. Whether it was not latched already.

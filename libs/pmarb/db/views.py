@@ -114,6 +114,7 @@ class SettlementRow:
     pnl: Decimal
     resolved_at: int
     redeemed_at: int
+    dispute: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +150,14 @@ class DayPnl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pnl:
-    """`confirmed` is of positions that ended and were paid, after their fees. `provisional` is everything else that has
-    touched the money so far: results the venue has not paid yet, and the fees of positions still open (held at cost).
+    """`confirmed` is of positions that ended and were paid, after their fees. `disputed` is of positions that ended and
+    whose payment is overdue, or was not what they were worth. `provisional` is everything else that has touched the
+    money so far: results the venue has not paid yet, and the fees of positions still open (held at cost).
     """
 
     confirmed: Decimal
     provisional: Decimal
+    disputed: Decimal
     fees: Decimal
     settled: int
     by_day: tuple[DayPnl, ...]
@@ -284,7 +287,8 @@ _TRADES: LiteralString = """
 def settlements(connection: Connection) -> Sequence[SettlementRow]:
     """Every position that ended, newest first."""
     query: LiteralString = """
-        SELECT token, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at, redeemed_at
+        SELECT token, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at, redeemed_at,
+            dispute
         FROM settlements ORDER BY resolved_at DESC"""
     return _rows(connection, SettlementRow, query)
 
@@ -327,20 +331,26 @@ def fills(connection: Connection) -> int:
 
 def pnl(connection: Connection) -> Pnl:
     of_accounts = balances(connection)
-    final = _final_pnl(connection)
+    final, disputed = _final_pnl(connection)
     return Pnl(
         confirmed=final,
-        provisional=realised_pnl(of_accounts) - final,
+        provisional=realised_pnl(of_accounts) - final - disputed,
+        disputed=disputed,
         fees=of_accounts[Account.FEES],
         settled=_count(connection, "SELECT count(*) FROM settlements"),
         by_day=tuple(_rows(connection, DayPnl, _BY_DAY)),
     )
 
 
-def _final_pnl(connection: Connection) -> Decimal:
-    query: LiteralString = "SELECT sum(pnl) FROM settlements WHERE payout = 0 OR redeemed_at > 0"
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        return Decimal(cursor.execute(query).fetchone() or 0)
+def _final_pnl(connection: Connection) -> tuple[Decimal, Decimal]:
+    """(of positions that are over and paid, of those whose payment is in doubt)"""
+    query: LiteralString = """
+        SELECT coalesce(sum(pnl) FILTER (WHERE payout = 0 OR redeemed_at > 0), 0),
+               coalesce(sum(pnl) FILTER (WHERE payout > 0 AND redeemed_at = 0 AND dispute <> ''), 0)
+        FROM settlements"""
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return Decimal(row[0]), Decimal(row[1])
 
 
 _BY_DAY: LiteralString = """

@@ -1,0 +1,129 @@
+"""The brake: watches the trading state and the kill file, and brings everything at the venue to a proven stop."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pmarb import logs
+from pmarb.db.pool import Unavailable
+from pmarb.db.receipts import Receipt
+from pmarb.domain.messages import Kill, TradingState
+from pmarb.domain.orders import OrderState
+from services.executor.flatten import GIVE_UP_AFTER, flatten, log_receipt
+from services.executor.shop import Shop, persistently
+
+log = logs.get(__name__)
+
+WATCH_EVERY: Final = 0.5  # Seconds, real: how soon a state written by a person, or a kill file, is noticed
+AGAIN_FOR: Final = 5.0  # Seconds, real, of each further try while the venue cannot be reached
+LONGEST_REASON: Final = 500
+
+
+class Brake:
+    """See the module. One per executor: whoever stops first cancels for all."""
+
+    def __init__(self, shop: Shop, *, kill_file: Path | None) -> None:
+        self._shop = shop
+        self._kill_file = kill_file
+        self._watching = asyncio.Event()
+        self._announcing: asyncio.Future[None] | None = None  # Redis may be away; cancelling does not wait for it
+
+    def wake(self) -> None:
+        """The trading state may have changed."""
+        self._watching.set()
+
+    async def watch(self, done: asyncio.Event) -> None:
+        """Act once on every change of the trading state, whoever wrote it."""
+        acted_on = -1
+        while not done.is_set():
+            await self._look_for_file()
+            state, change = await persistently("postgres", Unavailable, self._shop.state.look)
+            if change != acted_on and state in (TradingState.HALTED, TradingState.KILLED):
+                await self._stopped(state, done)
+            acted_on = change
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._watching.wait(), WATCH_EVERY)
+            self._watching.clear()
+
+    async def latch(self, *, who: str, why: str, said_at: int) -> None:
+        """KILLED, until a person resumes; a word older than the present state changes nothing."""
+        await persistently(
+            "postgres",
+            Unavailable,
+            lambda: self._shop.state.kill(who=who, why=why, said_at=said_at, now=self._shop.clock.now()),
+        )
+        self.wake()
+
+    async def flat(self, *, who: str, why: str, give_up: float = GIVE_UP_AFTER) -> Receipt:
+        """Cancel, verify, write the receipt. An order whose outcome nobody knows is named in it."""
+        receipt = await flatten(
+            self._shop.venue, self._shop.clock, who=who, why=why, unanswered=self._travelling, give_up=give_up
+        )
+        try:
+            unknown = await self._of_state(OrderState.UNKNOWN, OrderState.SUBMITTING)
+            if unknown:
+                words = f"outcome not known yet: {', '.join(unknown)}"
+                receipt = replace(receipt, unverified="; ".join(filter(None, (receipt.unverified, words))))
+            await self._shop.receipts.add(receipt)
+        except Unavailable as error:
+            receipt = replace(receipt, unverified=f"{receipt.unverified}; receipt not stored: {error}".strip("; "))
+        log_receipt(receipt)
+        return receipt
+
+    async def _stopped(self, state: TradingState, done: asyncio.Event) -> None:
+        log.warning("trading_stopped", state=state.value)
+        if state is TradingState.HALTED:
+            receipt = await flatten(self._shop.venue, self._shop.clock, who="state", why="trading was halted")
+            log.info("halt_cancelled", cancelled=len(receipt.cancelled), unverified=receipt.unverified or None)
+            return
+        receipt = await self.flat(who="state", why="trading was killed")
+        while not receipt.verified_real and not done.is_set() and await self._still_killed():
+            log.error("kill_not_verified", why=receipt.unverified, next="tries again")
+            receipt = await self.flat(who="state", why="trading was killed, again", give_up=AGAIN_FOR)
+
+    async def _still_killed(self) -> bool:
+        with contextlib.suppress(Unavailable):
+            return await self._shop.state.read() is TradingState.KILLED
+        return True
+
+    async def _look_for_file(self) -> None:
+        """While the file exists trading is KILLED, also right after a resume. Without the database nothing can be sent,
+        but orders may rest: they are cancelled all the same."""
+        why = _words(self._kill_file)
+        if why is None:
+            return
+        now = self._shop.clock.now()
+        try:
+            if not await self._shop.state.kill(who="kill file", why=why, now=now):
+                return
+        except Unavailable as error:
+            log.error("kill_not_latched", file=str(self._kill_file), error=str(error), next="cancels at the venue")
+            await self.flat(who="kill file", why=why)
+            return
+        log.warning("kill_file_found", file=str(self._kill_file), why=why)
+        self._announcing = asyncio.ensure_future(
+            self._shop.publish(Kill(who="kill file", why=why, ts_event=now, ts_init=now))
+        )
+
+    async def _travelling(self) -> Sequence[str]:
+        try:
+            return await self._of_state(OrderState.SUBMITTING)
+        except Unavailable:
+            return ()  # Without the database nothing is sent
+
+    async def _of_state(self, *states: OrderState) -> list[str]:
+        return [each.order.order_hash for each in await self._shop.orders.open() if each.order.state in states]
+
+
+def _words(file: Path | None) -> str | None:
+    """What a kill file says, None where there is none."""
+    if file is None or not file.exists():
+        return None
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError as error:
+        text = f"unreadable: {error.strerror}"
+    return text[:LONGEST_REASON] or f"{file} exists"

@@ -1,0 +1,261 @@
+"""Every way to stop, against real processes: file, console, direct, with a server dead, with two executors."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from pmarb.bus.streams import RedisBus
+from pmarb.db import control
+from pmarb.db.orders import Context, Orders
+from pmarb.db.pool import open_pool
+from pmarb.domain.fees import FREE
+from pmarb.domain.market import MarketInfo
+from pmarb.domain.orders import Accepted, Order, OrderState, OrderType, fold
+from pmarb.domain.values import MIN_ORDER_SHARES, Side
+from pmarb.embedded import ephemeral
+from pmarb.venue import sdk
+from pmarb.venue.port import Intent, PostAccepted
+from pmarb.venue.trading import SdkVenue, Wallet
+from services.executor.decide import exact_step
+from tests.conftest import ROOT, running_sandbox
+from tests.executors import Ground, executor, rows
+
+SPEED = 10
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    options = ("--seed", "31", "--speed", str(SPEED), "--scenario", "slow_makers", "--bankroll", "5000")
+    with running_sandbox(*options) as ready, Ground(ready=ready) as found:
+        yield found
+
+
+@pytest.fixture
+async def maker(ground: Ground) -> AsyncIterator[SdkVenue]:
+    """The wallet that the executor trades with too, with the same key."""
+    names = ("clob", "gamma", "data", "relayer", "rpc", "ws_market", "ws_user", "rtds")
+    entry = ground.ready["accounts"][0]
+    wallet = Wallet(
+        private_key=SecretStr(entry["private_key"]), funder=entry["wallet"], api_key=SecretStr(entry["api_key"]),
+        api_secret=SecretStr(entry["secret"]), api_passphrase=SecretStr(entry["passphrase"]),
+    )  # fmt: skip
+    venue = await SdkVenue.connect(sdk.Urls(**{name: ground.ready[name] for name in names}), wallet, ground.clock)
+    yield venue
+    await venue.cancel_all()
+    await venue.close()
+
+
+async def until(true: Callable[[], object], *, within: float = 25) -> Any:
+    for _ in range(int(within / 0.05)):
+        found = true()
+        if found:
+            return found
+        await asyncio.sleep(0.05)
+    pytest.fail("it did not happen in time")
+
+
+async def resting(ground: Ground, maker: SdkVenue) -> tuple[str, Intent, MarketInfo]:
+    """An order far below the market, open at the venue."""
+    market = max(ground.markets(), key=lambda each: each.closes_at)
+    limit = market.tick * 2
+    shares = max(exact_step(limit), MIN_ORDER_SHARES)
+    intent = Intent(
+        market=market.condition_id, token=market.tokens[0], side=Side.BUY, order_type=OrderType.GTC, limit=limit,
+        usd=shares * limit, shares=shares,
+    )  # fmt: skip
+    signed = maker.seal(await maker.draft(intent))
+    answer = await maker.post(signed)
+    assert isinstance(answer, PostAccepted)
+    assert answer.state is OrderState.LIVE
+    return signed.order_hash, intent, market
+
+
+def open_orders(ground: Ground) -> list[str]:
+    return [order["id"] for order in ground.truth()["open_orders"]]
+
+
+def receipts(database_url: str) -> list[tuple[Any, ...]]:
+    return rows(
+        database_url,
+        "SELECT who, open_before, cancelled, open_after, unverified, verified_real FROM receipts ORDER BY id",
+    )
+
+
+def trading(database_url: str) -> str:
+    return str(rows(database_url, "SELECT state FROM trading_state")[0][0])
+
+
+async def test_a_kill_file_kills_and_a_resume_does_not_outweigh_it(
+    ground: Ground, maker: SdkVenue, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    brake = tmp_path / "KILL"
+    order_hash, _, _ = await resting(ground, maker)
+    with executor(
+        ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "log", KILL_FILE=str(brake)
+    ) as process:
+        process.start()
+        process.ready()
+        brake.write_text("smoke in the kitchen")
+        ((_, before, cancelled, after, unverified, verified),) = await until(lambda: receipts(database_url))
+        assert (before, cancelled, after, unverified) == ([order_hash], {order_hash: "cancelled"}, [], "")
+        assert verified > 0
+        assert open_orders(ground) == []
+        assert rows(database_url, "SELECT state, who, why FROM trading_state") == [
+            ("KILLED", "kill file", "smoke in the kitchen")
+        ]
+        control.resume(database_url, who="test", why="too early", now=ground.clock.now())
+        await until(lambda: len(receipts(database_url)) == 2)
+        assert trading(database_url) == "KILLED"
+        brake.unlink()
+        control.resume(database_url, who="test", why="it was toast", now=ground.clock.now())
+        await asyncio.sleep(1)
+        assert trading(database_url) == "ACTIVE"
+
+
+def direct(ground: Ground, database_url: str, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {
+        "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",
+        "DATABASE_URL": database_url,
+        "SANDBOX_URL": ground.ready["clob"],
+        **settings,
+    }
+    command = [sys.executable, "-m", "services.cli", "kill", "--direct", "--reason", "drill", *options]
+    if options:
+        command = [sys.executable, "-m", "services.executor.kill", "--reason", "drill", *options]
+    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+async def test_without_an_executor_the_direct_way_cancels_and_leaves_a_receipt(
+    ground: Ground, maker: SdkVenue, database_url: str
+) -> None:
+    order_hash, _, _ = await resting(ground, maker)
+    done = await asyncio.to_thread(direct, ground, database_url)
+    assert done.returncode == 0, done.stderr
+    assert open_orders(ground) == []
+    ((who, before, cancelled, after, unverified, verified),) = receipts(database_url)
+    assert who.endswith("(direct)")
+    assert (before, cancelled, after, unverified) == ([order_hash], {order_hash: "cancelled"}, [], "")
+    assert verified > 0
+    assert trading(database_url) == "KILLED"
+
+
+async def test_the_direct_way_says_what_it_could_not_do(ground: Ground, maker: SdkVenue, database_url: str) -> None:
+    await resting(ground, maker)
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    done = await asyncio.to_thread(direct, ground, nowhere)
+    receipt = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, "the orders are cancelled all the same"
+    assert "KILLED is not latched" in receipt["unverified"]
+    assert "receipt not stored" in receipt["unverified"]
+    assert open_orders(ground) == []
+    lost = await asyncio.to_thread(direct, ground, database_url, "--give-up", "2", SANDBOX_URL="http://127.0.0.1:1")
+    assert lost.returncode == 1
+    assert lost.stdout.count("tries again") + lost.stderr.count("tries again") >= 1
+    ((_, _, _, _, unverified, verified),) = receipts(database_url)
+    assert (verified, "venue unavailable" in unverified) == (0, True)
+    assert trading(database_url) == "KILLED"
+
+
+async def test_a_kill_works_while_redis_is_dead(
+    ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path
+) -> None:
+    order_hash, _, _ = await resting(ground, maker)
+    with (
+        ephemeral() as servers,
+        executor(ground, redis_url=servers.redis_url, database_url=database_url, log=tmp_path / "log") as process,
+    ):
+        process.start()
+        process.ready()
+        with redis.Redis.from_url(servers.redis_url) as client:
+            client.shutdown(nosave=True)
+        control.kill(database_url, who="person", why="redis died", now=ground.clock.now())
+        ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
+        assert (before, after, unverified) == ([order_hash], [], "")
+        assert verified > 0
+        assert open_orders(ground) == []
+
+
+async def test_two_executors_share_the_work_and_one_outlives_the_other(
+    ground: Ground, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    def one(member: str) -> Any:
+        return executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / member, member=member)
+
+    with one("executor-1") as first, one("executor-2") as second:
+        for each in (first, second):
+            each.start()
+        for each in (first, second):
+            each.ready()
+        posted_before = ground.truth()["post_count_by_order_id"]
+        await several(ground, redis_bus, database_url, at_least=4)
+        first.kill9()
+        told = len(rows(database_url, "SELECT 1 FROM orders"))
+        await several(ground, redis_bus, database_url, at_least=told + 2)
+        await until(
+            lambda: (
+                not rows(
+                    database_url,
+                    "SELECT 1 FROM orders WHERE state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED')",
+                )
+            )
+        )
+        posted = {k: n for k, n in ground.truth()["post_count_by_order_id"].items() if k not in posted_before}
+        assert set(posted.values()) == {1}
+        assert set(posted) <= {order_hash for (order_hash,) in rows(database_url, "SELECT order_hash FROM orders")}
+        assert "trading_as" in second.words()
+        assert second.stop() == 0
+
+
+async def several(ground: Ground, bus: RedisBus, database_url: str, *, at_least: int) -> None:
+    """Approvals, each said twice, until so many orders are written."""
+    for _ in range(60):
+        for approval in ground.approvals(lives_s=60):
+            await bus.publish(approval, approval)
+        await asyncio.sleep(0.3)
+        if len(rows(database_url, "SELECT 1 FROM orders")) >= at_least:
+            return
+    pytest.fail("too few orders were written")
+
+
+async def test_a_resting_order_has_a_heartbeat_while_risk_lives_and_dies_with_it(
+    ground: Ground, maker: SdkVenue, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    with executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "log") as process:
+        process.start()
+        process.ready()
+        await redis_bus.beat(service="risk", member="r", ttl_ms=5000)
+        order_hash, intent, market = await resting(ground, maker)
+        await _adopt(database_url, order_hash, intent, market, now=ground.clock.now())
+        await asyncio.sleep(4)  # 40 s of the venue, which cancels after 10 without a beat, once one was sent
+        assert open_orders(ground) == [order_hash], process.words()[-2000:]
+        await until(lambda: "heartbeat_withheld" in process.words())  # Risk said nothing for 5 s
+        await until(lambda: open_orders(ground) == [])
+        await until(lambda: rows(database_url, "SELECT 1 FROM trading_state WHERE why LIKE 'heartbeat_late: %'"))
+
+
+async def _adopt(database_url: str, order_hash: str, intent: Intent, market: MarketInfo, *, now: int) -> None:
+    """Write the row that an executor would have written for this order."""
+    order = Order(
+        order_hash=order_hash, opportunity_id=order_hash, leg=0, market=intent.market, token=intent.token,
+        side=intent.side, order_type=intent.order_type, limit_price=intent.limit, shares=intent.shares, usd=intent.usd,
+        reserved=intent.usd, expires_at=now,
+    )  # fmt: skip
+    context = Context(
+        slug=market.slug, event=market.event, underlying=market.underlying, family=market.family, outcome="Up",
+        fees=FREE, fair=intent.limit, expiry=market.closes_at, created_at=now,
+    )  # fmt: skip
+    pool = await open_pool(database_url, size=1)
+    orders = Orders(pool)
+    await orders.insert(order, context)
+    await orders.change(order_hash, lambda o, _: (fold(o, Accepted(state=OrderState.LIVE)), ()), now=now)
+    await pool.close()
