@@ -29,7 +29,9 @@ class ExecutorSettings(Settings):
     relayer_api_key: SecretStr | None = Field(
         default=None, description="lets the relayer redeem for the wallet; without one winnings wait for a redeemer"
     )
-    kill_file: Path | None = Field(default=None, description="a file that kills trading while it exists")
+    kill_file: Path | None = Field(
+        default=None, description="a file that kills trading while it exists; with compose infra/secrets/KILL"
+    )
     assets: str = Field(default="btc,eth", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="assets, comma-separated")
     families: str = Field(default="5m,15m", description=f"windows, comma-separated, of {', '.join(FAMILIES)}")
     answer_within_s: float = Field(default=10.0, gt=0, le=60, description="how long to wait for the reply to an order")
