@@ -8,12 +8,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+
+from services.sandbox.app import build_app
+from services.sandbox.wire import ImpatientWebSocket
+from services.sandbox.world import World
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +35,25 @@ def running(*options: str) -> Iterator[Any]:
         finally:
             process.terminate()
             assert process.wait(timeout=15) == 0
+
+
+@contextlib.asynccontextmanager
+async def in_process(world: World) -> AsyncIterator[str]:
+    """A world on a real port of this process; yields host and port."""
+    config = uvicorn.Config(build_app(world), port=0, log_level="critical", ws=ImpatientWebSocket)
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await eventually(started)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
 
 
 def renew_second_client() -> None:
@@ -54,6 +78,7 @@ def environment(ready: Any) -> Any:
         clob_user_ws_url=ready["ws_user"],
         rtds_ws_url=ready["rtds"],
         realtime_ws_url=ready["polybolt"],
+        sports_ws_url=ready["sports"],
         relayer_poll_frequency_ms=100,
     )
     return create_environment(name="sandbox", config=config)

@@ -65,13 +65,7 @@ class RelayerApi:
 
     async def submit(self, request: Request) -> Response:
         """Needs a builder key (HMAC) or a relayer key that names the signer's address."""
-        body = await request.body()
-        headers = {name.replace("-", "_"): value for name, value in request.headers.items()}
-        if not self.world.keys.is_relayer_call(method="POST", path="/submit", body=body, headers=headers):
-            raise Refusal(UNAUTHORIZED, status=401)
-        payload = parse_json(body)
-        if not isinstance(payload, dict):
-            raise Refusal("invalid request payload")
+        payload = await relayed(self.world, request, path="/submit")
         made = self.world.relayer.submit(payload)
         return reply_json({"transactionID": made.id, "transactionHash": made.hash, "state": made.state})
 
@@ -86,6 +80,18 @@ class RelayerApi:
         if found is None:
             raise Refusal("transaction not found", status=404)
         return transaction_row(found)
+
+
+async def relayed(world: World, request: Request, *, path: str) -> dict[str, Any]:
+    """Body of an authenticated call of the relayer, whose own `path` was signed. Raises Refusal 400 or 401."""
+    body = await request.body()
+    headers = {name.replace("-", "_"): value for name, value in request.headers.items()}
+    if not world.keys.is_relayer_call(method="POST", path=path, body=body, headers=headers):
+        raise Refusal(UNAUTHORIZED, status=401)
+    payload = parse_json(body)
+    if not isinstance(payload, dict):
+        raise Refusal("invalid request payload")
+    return payload
 
 
 def transaction_row(submission: Submission) -> dict[str, Any]:

@@ -234,6 +234,7 @@ def ready_object(world: World, *, host: str) -> dict[str, Any]:
         "ws_user": f"{ws}/ws/user",
         "rtds": f"{ws}/rtds",
         "polybolt": f"{ws}/polybolt",
+        "sports": f"{ws}/sports",
         "spot": f"{ws}/spot",
         "web": f"{http}/web",
         "sandbox": f"{http}/sandbox",

@@ -232,7 +232,7 @@ def long_row(market: Market) -> dict[str, Any]:
         "taker_base_fee": base_fee(market),
         "notifications_enabled": True,
         "neg_risk": market.neg_risk,
-        "neg_risk_market_id": gamma.neg_risk_id(terms) if market.neg_risk else "",
+        "neg_risk_market_id": terms.neg_risk_id if market.neg_risk else "",
         "neg_risk_request_id": gamma.neg_risk_request(terms) if market.neg_risk else "",
         "icon": "",
         "image": "",

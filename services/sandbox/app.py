@@ -5,7 +5,7 @@
     ws market  /ws/market        ws user  /ws/user               rtds    /rtds       index, oracle, TWAP
     relayer    /relayer          split, merge, redeem            rpc     /rpc        a few calls of a chain node
     polybolt   /polybolt         authenticated prices            control /sandbox    accounts, faults, knobs
-    spot       /spot             Binance-like streams, klines
+    spot       /spot             Binance-like streams, klines   sports  /sports     scores of games
 
 Markets of the chosen families roll over a seeded price path; simulated makers and takers trade them; orders must be
 signed for real; settlement and redemption follow the venue's rules. Nothing here is shared with the code it examines.
@@ -32,6 +32,7 @@ from services.sandbox.api_faults import FaultControl
 from services.sandbox.api_gamma import Gamma
 from services.sandbox.api_lists import Lists
 from services.sandbox.api_outside import Outside
+from services.sandbox.api_sessions import SessionApi
 from services.sandbox.api_trading import Trading
 from services.sandbox.faultgate import FaultGate
 from services.sandbox.http import refusal_response
@@ -50,7 +51,7 @@ def build_app(world: World) -> FastAPI:
 
     app = FastAPI(title="Polymarket sandbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     parts = (PublicClob, Lists, Trading, AccountApi, Gamma, Data, Analytics, Outside, RelayerApi, NodeApi)
-    for part in (*parts, Control, FaultControl):
+    for part in (*parts, SessionApi, Control, FaultControl):
         app.include_router(part(world).router())
     app.add_exception_handler(Refusal, on_refusal)
     app.add_exception_handler(RequestValidationError, on_malformed)
@@ -73,6 +74,7 @@ def add_sockets(app: FastAPI, world: World) -> None:
     app.add_api_websocket_route("/ws/user", world.feeds.serve_user)
     app.add_api_websocket_route("/rtds", world.rtds.serve)
     app.add_api_websocket_route("/polybolt", world.polybolt.serve)
+    app.add_api_websocket_route("/sports", world.sports.serve)
     app.add_api_websocket_route("/spot/ws", spot_bare)
     app.add_api_websocket_route("/spot/ws/{stream:path}", spot_single)
     app.add_api_websocket_route("/spot/stream", spot_combined)

@@ -14,6 +14,7 @@ from services.sandbox.accounts import Account, Accounts
 from services.sandbox.clock import SECOND_NS, VenueClock, wall_seconds
 from services.sandbox.eip712 import login_digest, recover
 from services.sandbox.refusals import INVALID_L1, UNAUTHORIZED, Refusal
+from services.sandbox.sessions import Sessions
 from services.sandbox.wallets import deposit_wallet
 
 # Clients stamp with their own clock, so a timestamp may be near the real clock or near the venue's.
@@ -36,10 +37,11 @@ class ApiKey:
 class Keys:
     """API keys by (address, nonce) and by key; deterministic for a seed."""
 
-    def __init__(self, *, seed: int, clock: VenueClock, accounts: Accounts) -> None:
+    def __init__(self, *, seed: int, clock: VenueClock, accounts: Accounts, sessions: Sessions) -> None:
         self._seed = seed
         self._clock = clock
         self._accounts = accounts
+        self._sessions = sessions
         self._by_key: dict[str, ApiKey] = {}
         self._by_login: dict[tuple[str, int], ApiKey] = {}
         self._builders: dict[str, ApiKey] = {}
@@ -108,7 +110,7 @@ class Keys:
             and headers.get("poly_passphrase", "") == key.passphrase
             and headers.get("poly_address", "").lower() == key.address.lower()
         )
-        account = self._accounts.find(key.address)
+        account = self.account_of(key)
         if not known or account is None:
             raise Refusal(UNAUTHORIZED, status=401)
         return account, key
@@ -121,7 +123,11 @@ class Keys:
         return found
 
     def account_of(self, key: ApiKey) -> Account | None:
-        return self._accounts.find(key.address)
+        return self.acts_for(key.address)
+
+    def acts_for(self, signer: str) -> Account | None:
+        """The account of a signer: as a session key that of another, else its own."""
+        return self._sessions.trades_for(signer) or self._accounts.find(signer)
 
     # --- builder, relayer and read-only keys --------------------------------------------------------------------------
 
@@ -163,7 +169,7 @@ class Keys:
 
     def _ensure_account(self, address: str) -> None:
         """A stranger gets an empty account with a deposit wallet: the venue gives keys to anybody."""
-        if self._accounts.find(address) is None:
+        if self.acts_for(address) is None:
             self._accounts.add(Account(address=address, wallet=deposit_wallet(address), signature_type=3))
 
     def _fresh(self, timestamp: str) -> bool:

@@ -14,6 +14,7 @@ from services.sandbox.accounts import Account
 from services.sandbox.exchange import Exchange
 from services.sandbox.markets import Market
 from services.sandbox.positions import ChainError
+from services.sandbox.sessions import Sessions
 from services.sandbox.wallets import DEPOSIT_WALLET_BEACON
 
 COLLATERAL = "0xc011a7e12a19f7b1f670d46f03b03f3342e82dfb"
@@ -25,12 +26,15 @@ UNLIMITED = 2**256 - 1
 SPLIT = selector("splitPosition(address,bytes32,bytes32,uint256[],uint256)")
 MERGE = selector("mergePositions(address,bytes32,bytes32,uint256[],uint256)")
 REDEEM = selector("redeemPositions(address,bytes32,bytes32,uint256[])")
+CONVERT = selector("convertPositions(bytes32,uint256,uint256)")
 ROUTER_SPLIT = selector("split(bytes31,uint256)")
 ROUTER_MERGE = selector("merge(bytes31,uint256)")
 ROUTER_REDEEM = selector("redeem(bytes31,uint256,uint256)")
 APPROVALS = (selector("approve(address,uint256)"), selector("setApprovalForAll(address,bool)"))
 ALLOWANCE = selector("allowance(address,address)")
 APPROVED_FOR_ALL = selector("isApprovedForAll(address,address)")
+AUTHORIZE_SESSION = selector("authorizeSessionSigner(address,uint256)")
+REVOKE_SESSION = selector("revokeSessionSigner(address)")
 BALANCE_OF = selector("balanceOf(address)")
 SHARES_OF = selector("balanceOf(address,uint256)")
 SHARES_OF_BATCH = selector("balanceOfBatch(address[],uint256[])")
@@ -49,15 +53,19 @@ class Call:
 class Chain:
     """Executes calls for a wallet and answers views. Raises ChainError where a contract would revert."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, sessions: Sessions) -> None:
         self._exchange = exchange
+        self._sessions = sessions
         self._actions: dict[bytes, Callable[[Account, Arguments, str, str], None]] = {
             SPLIT: self._split,
             MERGE: self._merge,
             REDEEM: self._redeem,
+            CONVERT: self._convert,
             ROUTER_SPLIT: self._split,
             ROUTER_MERGE: self._merge,
             ROUTER_REDEEM: self._redeem_position,
+            AUTHORIZE_SESSION: self._authorize,
+            REVOKE_SESSION: self._revoke,
         }
 
     def execute(self, account: Account, calls: Sequence[Call], *, transaction: str) -> None:
@@ -141,6 +149,27 @@ class Chain:
         now_ns, shares = self._exchange.clock.now_ns(), arguments.number(2)
         positions.redeem(account, market, outcome, now_ns=now_ns, transaction=transaction, shares=shares)
 
+    def _convert(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
+        """Of a neg-risk event by its id, with a bit for each of its questions."""
+        wanted, bits = "0x" + arguments.word(0).hex(), arguments.number(1)
+        events = self._exchange.markets.by_event.values()
+        event = next((each for each in events if each[0].neg_risk and each[0].terms.neg_risk_id == wanted), None)
+        if event is None or target != NEG_RISK_ADAPTER:
+            raise ChainError("execution reverted: unknown event for this adapter")
+        chosen = [number for number in range(len(event)) if bits >> number & 1]
+        if not chosen or bits >> len(event):
+            raise ChainError("invalid index set")
+        now_ns, amount = self._exchange.clock.now_ns(), arguments.number(2)
+        positions.convert(account, event, chosen, amount, now_ns=now_ns, transaction=transaction)
+
+    def _authorize(self, account: Account, arguments: Arguments, target: str, _: str) -> None:
+        _require_own_wallet(account, target)
+        self._sessions.confirm(account, arguments.address(0), until_s=arguments.number(1))
+
+    def _revoke(self, account: Account, arguments: Arguments, target: str, _: str) -> None:
+        _require_own_wallet(account, target)
+        self._sessions.revoke(account, arguments.address(0))
+
     def _market_and_amount(self, arguments: Arguments, target: str) -> tuple[Market, int]:
         if target == ROUTER:
             return self._market(arguments.word(0)[:31].hex(), target), arguments.number(1)
@@ -155,3 +184,8 @@ class Chain:
         if target != expected:
             raise ChainError("execution reverted: wrong adapter for this condition")
         return market
+
+
+def _require_own_wallet(account: Account, target: str) -> None:
+    if account.signature_type != 3 or target != account.wallet.lower():
+        raise ChainError("execution reverted: not the wallet of the signer")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from coincurve import PublicKey
 
+from services.sandbox.abi import Arguments, MalformedCall
 from services.sandbox.keccak import address_bytes, keccak256
 from services.sandbox.wallets import address_of
 
@@ -37,6 +38,8 @@ NESTED_TYPE = (
     + ORDER_TYPE
 )
 SIGNATURE_LENGTH = 65
+# Behind the signature of a session key: 32 bytes in the manner of ERC-6492.
+SESSION_MAGIC = bytes.fromhex("6492" * 16)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +167,18 @@ def signed_by(order: SignedFields, *, signature: bytes, version: str, exchange: 
         return None
     digest = nested_digest(domain=domain, contents=contents, wallet=order.signer)
     return recover(digest=digest, signature=signature[:SIGNATURE_LENGTH])
+
+
+def session_signature(signature: bytes) -> tuple[str, bytes] | None:
+    """(session signer, its own signature) of a wrapped one; None when it is not wrapped, or badly."""
+    if not signature.endswith(SESSION_MAGIC):
+        return None
+    wrapped = Arguments(signature[: -len(SESSION_MAGIC)])
+    try:
+        signer, nothing, inner = wrapped.address(0), wrapped.number(1), wrapped.blob(2)
+    except MalformedCall:
+        return None
+    return None if nothing else (signer, inner)
 
 
 def parse_fields(order: Mapping[str, object]) -> SignedFields:

@@ -52,7 +52,7 @@ class FaultGate:
             await self.app(scope, receive, send)
             return
         body = await _read(receive)
-        account = self.world.accounts.find(Headers(scope=scope).get("poly_address", ""))
+        account = self.world.keys.acts_for(Headers(scope=scope).get("poly_address", ""))
         call = CALL_OF.get((scope["method"], scope["path"]), "other")
         moment = Moment(account=account, call=call, path=scope["path"])
         answer = self._before(body, moment)

@@ -123,7 +123,7 @@ def _kind(market: Market) -> dict[str, Any]:
     if terms.group_title or terms.game:
         more["groupItemTitle"] = terms.group_title
     if terms.neg_risk:
-        more["negRiskMarketID"] = neg_risk_id(terms)
+        more["negRiskMarketID"] = terms.neg_risk_id
     if terms.neg_risk or terms.group_title or terms.game:
         more["negRiskRequestID"] = neg_risk_request(terms) if terms.neg_risk else ""
     if terms.seconds_delay:
@@ -133,10 +133,6 @@ def _kind(market: Market) -> dict[str, Any]:
         more["sportsMarketType"] = "moneyline"
         more["gameId"] = str(terms.start % 10**8)
     return more
-
-
-def neg_risk_id(terms: Terms) -> str:
-    return "0x" + keccak256(terms.event_slug.encode()).hex()[:62] + "00"
 
 
 def neg_risk_request(terms: Terms) -> str:
@@ -184,7 +180,7 @@ def _belongs(terms: Terms) -> dict[str, Any]:
     if terms.series is not None:
         more |= {"seriesSlug": terms.series.slug, "series": [series_object(terms.series)]}
     if terms.neg_risk:
-        more["negRiskMarketID"] = neg_risk_id(terms)
+        more["negRiskMarketID"] = terms.neg_risk_id
     return more
 
 

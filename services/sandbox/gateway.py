@@ -20,6 +20,7 @@ from services.sandbox.eip712 import (
     domain_of,
     order_id,
     parse_fields,
+    session_signature,
     signed_by,
 )
 from services.sandbox.eventlog import log_event
@@ -73,6 +74,8 @@ class Gateway:
         path_ms = lognormal(self._rng, self.scenario.order_path_ms)
         await self._clock.reach(order.created_ns + int(path_ms * MS_NS))
         order.created_ns = self._clock.now_ns()
+        if key.address.lower() != order.account.address.lower():
+            signature = unwrapped(signature, address=key.address)
         verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
         self._exchange.validate(order)
         terms = order.market.terms
@@ -168,6 +171,14 @@ def require_party(fields: SignedFields, *, account: Account, key: ApiKey) -> Non
         raise Refusal(NOT_ALLOWED)
     if fields.signature_type != account.signature_type or fields.maker.lower() != account.wallet.lower():
         raise Refusal(INVALID_SIGNATURE)
+
+
+def unwrapped(signature: bytes, *, address: str) -> bytes:
+    """What a session key signed itself. Raises Refusal unless it is wrapped and names that key."""
+    parts = session_signature(signature)
+    if parts is None or parts[0].lower() != address.lower():
+        raise Refusal(INVALID_SIGNATURE)
+    return parts[1]
 
 
 def verify_signature(fields: SignedFields, *, signature: bytes, address: str, neg_risk: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.sandbox.accounts import Account, Activity
 from services.sandbox.keccak import keccak256
 from services.sandbox.markets import Market
@@ -36,6 +38,30 @@ def merge(account: Account, market: Market, amount: int, *, now_ns: int, transac
     _note(account, market, "MERGE", amount, amount, now_ns=now_ns, transaction=transaction)
 
 
+def convert(
+    account: Account, event: Sequence[Market], chosen: Sequence[int], amount: int, *, now_ns: int, transaction: str
+) -> None:
+    """NO of the chosen markets of a neg-risk event becomes YES of all its others, and dollars for all but one NO."""
+    given = [event[number] for number in chosen]
+    if any(market.closed for market in event):
+        raise ChainError("condition is already resolved")
+    if any(amount > account.shares(market.tokens[1]) for market in given):
+        raise ChainError("ERC1155: burn amount exceeds balance")
+    paid = (len(given) - 1) * amount
+    costs = [_cost_of(account, market.tokens[1], amount) for market in given]
+    gain, others = max(0, paid - sum(costs)), [market for market in event if market not in given]
+    for market, cost in zip(given, costs, strict=True):
+        proceeds = cost + (gain if market is given[0] else 0)
+        account.holding(market.tokens[1]).take(shares=amount, proceeds=proceeds, now_ns=now_ns)
+    for market in others:
+        cost = max(0, sum(costs) - paid) // len(others)
+        account.holding(market.tokens[0]).add(shares=amount, cost=cost, fee=0, now_ns=now_ns)
+    account.cash += paid
+    # Exactly one market of the event pays, so the event as a whole still covers every share.
+    given[0].collateral -= paid
+    _note(account, given[0], "CONVERSION", amount, paid, now_ns=now_ns, transaction=transaction)
+
+
 def redeem(
     account: Account, market: Market, outcome: int, *, now_ns: int, transaction: str = "", shares: int | None = None
 ) -> int:
@@ -57,6 +83,11 @@ def redeem(
     transaction = transaction or "0x" + keccak256(f"{account.wallet}:{token}".encode()).hex()
     _note(account, market, "REDEEM", count, paid, now_ns=now_ns, transaction=transaction, token_id=token)
     return paid
+
+
+def _cost_of(account: Account, token: str, shares: int) -> int:
+    held = account.holding(token)
+    return held.cost * shares // held.shares if held.shares else 0
 
 
 def _note(

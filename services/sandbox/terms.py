@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.sandbox.fees import FeeSchedule
+from services.sandbox.keccak import keccak256
 from services.sandbox.prices import Asset
 
 UP_DOWN = ("Up", "Down")
@@ -89,3 +90,8 @@ class Terms:
     config: bool = False
     position: bool = False
     making: Making = field(default_factory=Making)
+
+    @property
+    def neg_risk_id(self) -> str:
+        """Id of a neg-risk event on the chain; its last byte counts the questions."""
+        return "0x" + keccak256(self.event_slug.encode()).hex()[:62] + "00"

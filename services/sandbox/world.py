@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.agenda import BACKLOG_MAX_S, Agenda
@@ -31,8 +32,11 @@ from services.sandbox.prices import ASSETS, DAY_HISTORY_S, HISTORY_S, IndexPath,
 from services.sandbox.relayer import Relayer
 from services.sandbox.rtds import Rtds
 from services.sandbox.scenario import Lognormal, Scenario
+from services.sandbox.sessions import Sessions
 from services.sandbox.settlement import Settlement
+from services.sandbox.sports import Sports
 from services.sandbox.spot import Spot
+from services.sandbox.streams import Hub
 from services.sandbox.tape import TapeFile, TapePlayer
 from services.sandbox.wallets import address_of_key, derived_address, key_from_seed, wallet_for
 
@@ -85,7 +89,8 @@ class World:
         self.markets = Markets(seed=settings.seed, families=() if settings.tape else settings.families)
         self.accounts = Accounts()
         self.faults = Faults(self.clock, seed=settings.seed)
-        self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts)
+        self.sessions = Sessions(self.clock)
+        self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts, sessions=self.sessions)
         self.limiter = RateLimiter(self.clock)
         self.heartbeats = Heartbeats(self.clock)
         self.engine = Engine(self.clock)
@@ -104,7 +109,7 @@ class World:
             run_tag=run_tag,
             balances=self.balances,
         )
-        self.chain = Chain(self.exchange)
+        self.chain = Chain(self.exchange, self.sessions)
         self.relayer = Relayer(clock=self.clock, accounts=self.accounts, chain=self.chain, run_tag=run_tag)
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.values = Values(paths=self.paths, oracles=self.oracles, markets=self.markets, seed=settings.seed)
@@ -115,6 +120,7 @@ class World:
         )
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
+        self.sports = Sports(clock=self.clock, markets=self.markets, values=self.values, seed=settings.seed)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
         self.player = self._make_player(settings.tape) if settings.tape else None
         self.mischief = self._make_mischief()
@@ -232,16 +238,24 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for hub in (self.feeds.market_hub, self.feeds.user_hub, self.rtds.hub, self.polybolt.hub, self.spot.hub):
+        for hub in self._hubs().values():
             await hub.close()
+
+    def _hubs(self) -> dict[str, Hub[Any]]:
+        """Every channel by the name that faults give it."""
+        return {
+            "market": self.feeds.market_hub,
+            "user": self.feeds.user_hub,
+            "rtds": self.rtds.hub,
+            "bolt": self.polybolt.hub,
+            "spot": self.spot.hub,
+            "sports": self.sports.hub,
+        }
 
     def _carry_faults(self) -> None:
         """Let the faults of frames see what each channel sends."""
-        self.feeds.market_hub.carry = partial(self.faults.carry, "market")
-        self.feeds.user_hub.carry = partial(self.faults.carry, "user")
-        self.rtds.hub.carry = partial(self.faults.carry, "rtds")
-        self.polybolt.hub.carry = partial(self.faults.carry, "bolt")
-        self.spot.hub.carry = partial(self.faults.carry, "spot")
+        for channel, hub in self._hubs().items():
+            hub.carry = partial(self.faults.carry, channel)
 
     def _on_loop_end(self, task: asyncio.Task[None]) -> None:
         """A loop ends only by cancellation; anything else is a defect, and a half-alive venue would hide it."""
@@ -266,6 +280,7 @@ class World:
         if self.player is None:
             self.rtds.step(now_ns // SECOND_NS)
         self.polybolt.step(now_ns // SECOND_NS)
+        self.sports.step(now_ns // SECOND_NS)
 
     def _step_heartbeats(self, now_ns: int) -> None:
         for api_key in self.heartbeats.silent(now_ns):

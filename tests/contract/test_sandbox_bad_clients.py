@@ -3,43 +3,25 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import pytest
-import uvicorn
 import websockets
 
 from services.sandbox import streams
-from services.sandbox.app import build_app
 from services.sandbox.fault_specs import Fault
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.streams import SLOW_REASON
-from services.sandbox.wire import ImpatientWebSocket
 from services.sandbox.world import RunSettings, World
 from tests.contract.test_sandbox_faults import Client, client, ready  # noqa: F401 - fixtures
 from tests.sandbox_orders import call, headers, signed_order
-from tests.sandboxes import eventually
+from tests.sandboxes import eventually, in_process
 
 ROOT_DOCS = "docs/sandbox.md"
-
-
-@asynccontextmanager
-async def serving(world: World) -> AsyncIterator[str]:
-    """The sandbox on a real port of this process; yields host and port."""
-    config = uvicorn.Config(build_app(world), port=0, log_level="critical", ws=ImpatientWebSocket)
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
-    await eventually(partial(_is, lambda: server.started))
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    try:
-        yield f"{host}:{port}"
-    finally:
-        server.should_exit = True
-        await task
 
 
 @pytest.mark.parametrize(
@@ -53,7 +35,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(mo
     )
     world = World(settings)
     clients = attrgetter(hub)(world)
-    async with serving(world) as address, asyncio.timeout(30):
+    async with in_process(world) as address, asyncio.timeout(30):
         url = f"ws://{address}{path}"
         async with (
             websockets.connect(url, max_size=None, max_queue=1, compression=None) as deaf,

@@ -13,6 +13,7 @@ from services.sandbox.limits import Heartbeats, RateLimiter
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.refusals import Refusal
+from services.sandbox.sessions import Sessions
 from services.sandbox.user_messages import trade_row
 from services.sandbox.wallets import address_of_key, deposit_wallet, key_from_seed
 
@@ -81,7 +82,7 @@ def test_a_heart_is_armed_by_its_first_beat_and_silent_after_ten_seconds():
 @pytest.mark.parametrize("clock_of_timestamp", ["wall", "venue"])
 def test_a_login_is_good_by_either_clock(clock_of_timestamp):
     clock = HandClock()
-    keys = Keys(seed=1, clock=clock, accounts=Accounts())
+    keys = Keys(seed=1, clock=clock, accounts=Accounts(), sessions=Sessions(clock))
     stamp = int(time.time()) if clock_of_timestamp == "wall" else clock.at_ns // SECOND_NS
     made = keys.create(login_headers(timestamp=stamp))
     assert keys.derive(login_headers(timestamp=stamp)) == made
@@ -95,7 +96,8 @@ def test_a_login_is_good_by_either_clock(clock_of_timestamp):
 
 def test_a_stranger_who_logs_in_owns_a_deposit_wallet():
     accounts = Accounts()
-    keys = Keys(seed=1, clock=HandClock(), accounts=accounts)
+    clock = HandClock()
+    keys = Keys(seed=1, clock=clock, accounts=accounts, sessions=Sessions(clock))
     key = keys.create(login_headers(timestamp=int(time.time())))
     account = accounts.find(key.address)
     assert account is not None
