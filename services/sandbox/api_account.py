@@ -148,7 +148,7 @@ class AccountApi:
         chosen = [
             trade
             for trade in reversed(account.trades)
-            if after < trade.matched_ns // SECOND_NS < before and _trade_fits(trade, account, dict(query))
+            if after < trade.stamped_ns // SECOND_NS < before and _trade_fits(trade, account, dict(query))
         ]
         rows = [user_messages.trade_row(trade, account) for trade in chosen]
         return reply_json(page(rows, query.get("next_cursor")))

@@ -14,11 +14,12 @@ from services.sandbox.gateway import taker_delay_ms
 from services.sandbox.http import parse_json, reply_json
 from services.sandbox.markets import Market
 from services.sandbox.money import MICRO, number, text
-from services.sandbox.refusals import INVALID_PAYLOAD, MARKET_NOT_FOUND, NO_ORDERBOOK, Refusal
+from services.sandbox.refusals import MARKET_NOT_FOUND, NO_ORDERBOOK, Refusal
 from services.sandbox.world import World
 
 BASE_FEE_BPS = 1000
 BATCH_MAX = 500
+INVALID_BATCH, TOO_MANY = "Invalid payload", "Payload exceeds the limit"
 
 
 class PublicClob:
@@ -142,6 +143,8 @@ class PublicClob:
         return market is not None and market.accepting
 
     def _market(self, token_id: str) -> Market:
+        if not token_id.isdecimal():
+            raise Refusal("Invalid token id")
         market = self.world.markets.by_token.get(token_id)
         if market is None or not market.accepting:
             raise Refusal(NO_ORDERBOOK, status=404)
@@ -167,9 +170,14 @@ class PublicClob:
 
 async def batch(request: Request) -> list[dict[str, Any]]:
     """Up to 500 entries `{token_id, side?}`. Raises Refusal 400 for anything else."""
-    entries = parse_json(await request.body())
-    if not isinstance(entries, list) or len(entries) > BATCH_MAX:
-        raise Refusal(INVALID_PAYLOAD)
+    try:
+        entries = parse_json(await request.body())
+    except Refusal as error:
+        raise Refusal(INVALID_BATCH) from error
+    if not isinstance(entries, list):
+        raise Refusal(INVALID_BATCH)
+    if len(entries) > BATCH_MAX:
+        raise Refusal(TOO_MANY)
     return [entry for entry in entries if isinstance(entry, dict)]
 
 

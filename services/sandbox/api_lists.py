@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,11 +13,15 @@ from starlette.responses import Response
 
 from services.sandbox import gamma, messages
 from services.sandbox.api_clob import base_fee, batch
+from services.sandbox.book import Fill
+from services.sandbox.chain import COLLATERAL
 from services.sandbox.clock import SECOND_NS
+from services.sandbox.fees import taker_fee
 from services.sandbox.http import parse_json, query_int, reply_json
 from services.sandbox.markets import MIN_ORDER_SHARES, Market
 from services.sandbox.money import MICRO, number
 from services.sandbox.refusals import INVALID_PAYLOAD, MARKET_NOT_FOUND, Refusal
+from services.sandbox.trades import TradeStatus
 from services.sandbox.world import World
 
 PAGE = 500
@@ -55,7 +60,7 @@ class Lists:
             ("/rewards/markets/{condition_id}", self.no_rewards),
             ("/builder/trades", self.no_rewards),
             ("/fees/builder-fees/{code}", self.builder_fees),
-            ("/rebates/current", self.no_rebates),
+            ("/rebates/current", self.rebates),
         ):
             router.add_api_route(path, handler, methods=["GET"])
         router.add_api_route("/last-trades-prices", self.last_trades, methods=["GET", "POST"])
@@ -138,8 +143,28 @@ class Lists:
     async def no_rewards(self, request: Request) -> Response:
         return reply_json(self._page(request, []))
 
-    async def no_rebates(self) -> Response:
-        return reply_json([])
+    async def rebates(self, date: str = "", maker_address: str = "") -> Response:
+        """What a maker has earned on a day (UTC): its share of the fees that its fills brought. Never paid out here."""
+        account = self.world.accounts.find(maker_address)
+        earned: dict[str, Decimal] = {}
+        for trade in account.trades if account else ():
+            if trade.status is not TradeStatus.FAILED and gamma.iso(trade.matched_ns / SECOND_NS)[:10] == date:
+                own = sum(_maker_fee(trade.market, fill) for fill in trade.fills if fill.maker.account is account)
+                share = Decimal(own) / MICRO * trade.market.fees.rebate_rate
+                earned[trade.market.condition_id] = earned.get(trade.market.condition_id, Decimal(0)) + share
+        return reply_json(
+            [
+                {
+                    "date": date,
+                    "condition_id": condition,
+                    "asset_address": COLLATERAL,
+                    "maker_address": maker_address,
+                    "rebated_fees_usdc": str(amount),
+                }
+                for condition, amount in earned.items()
+                if amount
+            ]
+        )
 
     async def builder_fees(self, code: str) -> Response:  # noqa: ARG002 - a path parameter
         return reply_json({"builder_maker_fee_rate_bps": 0, "builder_taker_fee_rate_bps": 0})
@@ -181,6 +206,11 @@ class Lists:
         more = start >= 0 and start + PAGE < len(rows)
         following = base64.b64encode(str(start + PAGE).encode()).decode() if more else END_CURSOR
         return {"limit": PAGE, "count": len(chunk), "next_cursor": following, "data": chunk}
+
+
+def _maker_fee(market: Market, fill: Fill) -> int:
+    """The fee that a taker pays for this fill alone."""
+    return taker_fee(shares=fill.shares, value=fill.value, schedule=market.fees)
 
 
 def short_row(market: Market) -> dict[str, Any]:

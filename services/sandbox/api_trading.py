@@ -110,6 +110,7 @@ class Trading:
 
     async def _place_entry(self, payload: object, account: Account, key: ApiKey) -> dict[str, Any]:
         try:
+            self.world.engine.admit_orders(post_only=is_post_only(payload))
             placed: Placed = await self.world.gateway.place(payload, account=account, key=key)
         except Refusal as refusal:
             return batch_refusal(refusal)
@@ -136,5 +137,9 @@ class Trading:
         return reply_json({"canceled": canceled, "not_canceled": refused}, headers=headers)
 
     def _admit(self, payloads: Iterable[object]) -> None:
-        post_only = all(isinstance(each, dict) and each.get("postOnly") is True for each in payloads)
-        self.world.engine.admit_orders(post_only=post_only)
+        """Raises Refusal unless the engine takes at least one of these orders."""
+        self.world.engine.admit_orders(post_only=any(is_post_only(each) for each in payloads))
+
+
+def is_post_only(payload: object) -> bool:
+    return isinstance(payload, dict) and payload.get("postOnly") is True

@@ -25,9 +25,20 @@ from services.sandbox.markets import COARSE_TICK, FINE_ABOVE, FINE_BELOW, FINE_T
 from services.sandbox.money import MICRO
 from services.sandbox.orders import Order, OrderStatus, OrderType
 from services.sandbox.refusals import ALREADY_GONE, MARKET_NOT_FOUND, STILL_HELD, Refusal, duplicated
-from services.sandbox.trades import Trade, TradeStatus, apply_moves, moves_of, trade_activity, undo_moves
+from services.sandbox.trades import (
+    Trade,
+    TradeStatus,
+    apply_moves,
+    dependents,
+    in_flight,
+    moves_of,
+    trade_activity,
+    undo_moves,
+)
 
 HOUSE_CASH = 1_000_000_000 * MICRO
+# So many makers fit into one trade; a larger match is split.
+BUCKET_FILLS = 20
 
 
 class Events(Protocol):
@@ -78,6 +89,7 @@ class Exchange:
         self.ghost: Callable[[Trade], bool] = lambda _: False
         self.before_match: Callable[[Order], None] = lambda _: None
         self.pays: Callable[[Account, Market], bool] = lambda _, __: True
+        self.bucket_fills = BUCKET_FILLS
         self._run_tag = run_tag
         self._serial = 0
 
@@ -150,20 +162,20 @@ class Exchange:
         fills = market.book.plan(taker)
         self._require_fill(order, fills)
         if fills and order.post_only:
-            raise Refusal(rules.POST_ONLY_CROSSES, order_id=order.id)
+            raise Refusal(f"order {order.id} crosses the book", order_id=order.id)
         self._require_funds(order, fills)
-        trade = self.execute(market, taker, fills, api_key=order.api_key) if fills else None
-        if trade:
-            order.matched = trade.shares
-            order.trade_ids.append(trade.id)
-        self._rest_or_end(order, taker, filled=trade is not None)
+        trades = self.execute(market, taker, fills, api_key=order.api_key) if fills else []
+        order.matched = sum(trade.shares for trade in trades)
+        order.trade_ids.extend(trade.id for trade in trades)
+        self._rest_or_end(order, taker, filled=bool(trades))
         self.publish(market)
-        if trade is None:
+        if not trades:
             return Placed(order_id=order.id, status="live", making=0, taking=0, trade_ids=())
-        making, taking = trade.notional, trade.shares
+        making, taking = sum(trade.notional for trade in trades), order.matched
         if order.side is Side.SELL:
             making, taking = taking, making
-        return Placed(order_id=order.id, status="matched", making=making, taking=taking, trade_ids=(trade.id,))
+        ids = tuple(trade.id for trade in trades)
+        return Placed(order_id=order.id, status="matched", making=making, taking=taking, trade_ids=ids)
 
     def _require_fill(self, order: Order, fills: list[Fill]) -> None:
         if order.order_type is OrderType.FAK and not fills:
@@ -188,8 +200,7 @@ class Exchange:
             if fills and order.order_type.rests and dollars + max(0, rest) < rules.MIN_MARKETABLE_BUY:
                 raise Refusal(rules.small_buy_refusal(dollars), order_id=order.id)
         if amount > balance - reserved:
-            text = rules.balance_refusal(balance=balance, active=reserved, amount=amount)
-            raise Refusal(text, order_id=order.id)
+            raise Refusal(self._balance_text(order, balance, reserved, amount), order_id=order.id)
 
     def _rest_or_end(self, order: Order, taker: BookOrder, *, filled: bool) -> None:
         order.fee_reserve = 0
@@ -222,7 +233,12 @@ class Exchange:
             balance, amount, active = self.balances.of(account), order.maker_amount + fee, account.reserved_cash()
         if amount <= balance - active:
             return None
-        return rules.balance_refusal(balance=balance, active=active, amount=amount)
+        return self._balance_text(order, balance, active, amount)
+
+    def _balance_text(self, order: Order, balance: int, active: int, amount: int) -> str:
+        """The venue counts from what the chain says, which has not seen the latest matches yet."""
+        matched = in_flight(self.unsettled, order.account, order.token_id if order.side is Side.SELL else "")
+        return rules.balance_refusal(balance=balance + matched, active=active, matched=matched, amount=amount)
 
     def _fee_estimate(self, order: Order) -> int:
         """Fee at the limit; at a better price a BUY of dollars may owe a little more, which the second check sees."""
@@ -233,43 +249,51 @@ class Exchange:
 
     # --- execution --------------------------------------------------------------------------------------------------
 
-    def execute(self, market: Market, taker: BookOrder, fills: list[Fill], *, api_key: str = "") -> Trade:
-        """Book the fills as one trade: balances, fee, records of the clients concerned, public print."""
-        now_ns = self.clock.now_ns()
-        shares, notional = sum(fill.shares for fill in fills), sum(fill.dollars for fill in fills)
-        value = sum(fill.value for fill in fills)
+    def execute(self, market: Market, taker: BookOrder, fills: list[Fill], *, api_key: str = "") -> list[Trade]:
+        """Book the fills: balances, fees, records of the clients concerned, one public print."""
+        size = self.bucket_fills
+        buckets = [fills[first : first + size] for first in range(0, len(fills), size)]
+        trades = [
+            self._trade(market, taker, bucket, api_key=api_key, number=number) for number, bucket in enumerate(buckets)
+        ]
+        market.book.apply(fills)
+        market.volume += sum(fill.dollars for fill in fills)
+        market.trades += 1
+        last = fills[-1].price
+        market.last_price, market.last_side = last if taker.outcome == 0 else MICRO - last, taker.side
+        self.events.traded(market, taker, fills, trades[0].transaction)
+        for trade in trades:
+            if trade.parties():
+                self._record(trade)
+        return trades
+
+    def _trade(self, market: Market, taker: BookOrder, fills: list[Fill], *, api_key: str, number: int) -> Trade:
+        """Move the money and shares of one bucket."""
+        now_ns, stamped_ns = self.clock.now_ns(), self.clock.stamp_ns()
+        shares, value = sum(fill.shares for fill in fills), sum(fill.value for fill in fills)
         fee = taker_fee(shares=shares, value=value, schedule=market.fees)
         moves = moves_of(market, taker, fills, fee=fee)
         apply_moves(market, moves, now_ns=now_ns)
         for move in moves:
             self.balances.note(move.account, move.token_id)
-        market.book.apply(fills)
-        market.volume += notional
-        market.trades += 1
-        market.last_price, market.last_side = (
-            fills[-1].price if taker.outcome == 0 else MICRO - fills[-1].price,
-            taker.side,
-        )
         trade_id, transaction = self._ids()
-        trade = Trade(
+        return Trade(
             id=trade_id,
             market=market,
             taker=taker,
             taker_key=api_key,
             fills=fills,
             shares=shares,
-            notional=notional,
+            notional=sum(fill.dollars for fill in fills),
             value=value,
             fee=fee,
             matched_ns=now_ns,
-            updated_ns=now_ns,
             moves=moves,
+            stamped_ns=stamped_ns,
+            updated_ns=stamped_ns,
+            bucket=number,
             transaction=transaction,
         )
-        self.events.traded(market, taker, fills, transaction)
-        if trade.parties():
-            self._record(trade)
-        return trade
 
     def _record(self, trade: Trade) -> None:
         trade.will_fail = self.ghost(trade)
@@ -302,19 +326,9 @@ class Exchange:
         trade.status = TradeStatus.FAILED
         for account in trade.parties():
             account.activity[:] = [line for line in account.activity if line.trade_id != trade.id]
-            self._fail_dependents(account)
+            for other in dependents(self.unsettled, account):
+                other.will_fail = True
             self.cancel_uncovered(account)
-
-    def _fail_dependents(self, account: Account) -> None:
-        """Trades that spend what the account no longer has will not be settled either."""
-        cash, shares = account.cash, {token: held.shares for token, held in account.holdings.items()}
-        for trade in self.unsettled:
-            moves = [] if trade.will_fail else [move for move in trade.moves if move.account is account]
-            if any((m.dollars < 0 and cash < 0) or (m.shares < 0 and shares[m.token_id] < 0) for m in moves):
-                trade.will_fail = True
-                for move in moves:
-                    cash -= move.dollars
-                    shares[move.token_id] -= move.shares
 
     def publish(self, market: Market) -> None:
         """Tell the feeds about changed levels and move to the fine tick where prices are extreme."""

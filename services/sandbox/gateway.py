@@ -36,6 +36,7 @@ from services.sandbox.refusals import (
     MARKET_NOT_FOUND,
     NOT_ALLOWED,
     NOT_OWNER,
+    NOT_READY,
     NOT_SIGNER,
     Refusal,
     duplicated,
@@ -73,10 +74,12 @@ class Gateway:
     async def _run(self, order: Order, fields: SignedFields, signature: bytes, key: ApiKey) -> Placed:
         path_ms = lognormal(self._rng, self.scenario.order_path_ms)
         await self._clock.reach(order.created_ns + int(path_ms * MS_NS))
-        order.created_ns = self._clock.now_ns()
+        order.created_ns, order.stamped_ns = self._clock.now_ns(), self._clock.stamp_ns()
         if key.address.lower() != order.account.address.lower():
             signature = unwrapped(signature, address=key.address)
         verify_signature(fields, signature=signature, address=key.address, neg_risk=order.market.neg_risk)
+        if order.created_ns < order.market.created_ns + int(self.scenario.ready_after_s * SECOND_NS):
+            raise Refusal(NOT_READY, order_id=order.id)
         self._exchange.validate(order)
         terms = order.market.terms
         if self._exchange.is_marketable(order):
@@ -140,6 +143,7 @@ class Gateway:
             price=limit_price(side=side, maker_amount=fields.maker_amount, taker_amount=fields.taker_amount),
             expiration=expiration,
             created_ns=self._clock.now_ns(),
+            stamped_ns=self._clock.stamp_ns(),
         )
         if order.id in self._exchange.orders:
             account.post_count[order.id] = account.post_count.get(order.id, 0) + 1

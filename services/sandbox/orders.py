@@ -47,6 +47,8 @@ class Order:
     price: int
     expiration: int
     created_ns: int
+    # The same by the venue's own clock, which may be wrong.
+    stamped_ns: int
     status: OrderStatus = OrderStatus.HELD
     matched: int = 0
     trade_ids: list[str] = field(default_factory=list)

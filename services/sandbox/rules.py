@@ -81,10 +81,11 @@ def expiration_refusal(order: Order, *, now_s: int) -> str | None:
     return None if order.expiration == 0 else INVALID_EXPIRATION
 
 
-def balance_refusal(*, balance: int, active: int, amount: int) -> str:
-    """Text of a refusal for want of money or shares; all three in micro-units."""
+def balance_refusal(*, balance: int, active: int, matched: int, amount: int) -> str:
+    """Text of a refusal for want of money or shares; all in micro-units, `balance` before what was matched."""
     orders = f", sum of active orders: {active}" if active else ""
-    amounts = f"balance: {balance}{orders}, order amount: {amount}"
+    matches = f", sum of matched orders: {matched}" if matched else ""
+    amounts = f"balance: {balance}{orders}{matches}, order amount: {amount}"
     return f"not enough balance / allowance: the balance is not enough -> {amounts}"
 
 

@@ -65,6 +65,10 @@ class Scenario:
     mined_after_s: float = 2.0
     confirmed_after_s: float = 5.0
     failed_prob: float = 0.001
+    # A match with more makers than this is split into several trades.
+    bucket_fills: float = 20
+    # After its creation a market takes no orders for so long.
+    ready_after_s: float = 0.0
     # What goes wrong, and when.
     faults: tuple[Timed, ...] = ()
 

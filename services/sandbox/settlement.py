@@ -76,7 +76,7 @@ class Settlement:
             elif trade.status is TradeStatus.MINED and age_s >= self.scenario.confirmed_after_s:
                 trade.status = TradeStatus.CONFIRMED
             if trade.status is not before:
-                trade.updated_ns = now_ns
+                trade.updated_ns = now_ns + self._exchange.clock.skew_ns
                 self._exchange.events.trade_changed(trade)
             if trade.status not in (TradeStatus.CONFIRMED, TradeStatus.FAILED):
                 waiting.append(trade)

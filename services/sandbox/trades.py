@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,7 +33,11 @@ class Move:
 
 @dataclass(slots=True, eq=False)
 class Trade:
-    """One call of the matching engine: a taker against one or more makers, charged one fee on the VWAP."""
+    """One call of the matching engine: a taker against one or more makers, charged one fee on the VWAP.
+
+    A match with very many makers is several trades, counted by `bucket`. `stamped_ns` and `updated_ns` are by the
+    venue's own clock, which may be wrong; `matched_ns` is the truth.
+    """
 
     id: str
     market: Market
@@ -45,9 +50,11 @@ class Trade:
     fee: int
     matched_ns: int
     moves: list[Move]
+    stamped_ns: int
+    updated_ns: int
+    bucket: int = 0
     maker_keys: dict[str, str] = field(default_factory=dict)
     status: TradeStatus = TradeStatus.MATCHED
-    updated_ns: int = 0
     transaction: str = ""
     will_fail: bool = False
 
@@ -124,6 +131,34 @@ def undo_moves(market: Market, moves: list[Move]) -> None:
         else:
             holding.cost += move.dollars
     market.collateral += sum(move.dollars + move.fee for move in moves)
+
+
+def in_flight(trades: Iterable[Trade], account: Account, token_id: str) -> int:
+    """What an account has spent (of a token, or of cash for an empty id) in trades that the chain has not seen yet."""
+    moves = [
+        move
+        for trade in trades
+        if trade.status is TradeStatus.MATCHED
+        for move in trade.moves
+        if move.account is account
+    ]
+    if token_id:
+        return sum(max(0, -move.shares) for move in moves if move.token_id == token_id)
+    return sum(max(0, -move.dollars) for move in moves)
+
+
+def dependents(trades: Iterable[Trade], account: Account) -> list[Trade]:
+    """Unsettled trades that spend what the account does not have any more: they will not be settled either."""
+    cash, shares = account.cash, {token: held.shares for token, held in account.holdings.items()}
+    found = []
+    for trade in trades:
+        moves = [] if trade.will_fail else [move for move in trade.moves if move.account is account]
+        if any((m.dollars < 0 and cash < 0) or (m.shares < 0 and shares[m.token_id] < 0) for m in moves):
+            found.append(trade)
+            for move in moves:
+                cash -= move.dollars
+                shares[move.token_id] -= move.shares
+    return found
 
 
 def trade_activity(trade: Trade, move: Move) -> Activity:

@@ -32,7 +32,7 @@ def open_order(order: Order) -> dict[str, Any]:
         "expiration": str(order.expiration),
         "order_type": str(order.order_type),
         "associate_trades": list(order.trade_ids),
-        "created_at": order.created_ns // SECOND_NS,
+        "created_at": order.stamped_ns // SECOND_NS,
     }
 
 
@@ -44,7 +44,7 @@ def order_event(order: Order, *, kind: str, reason: str, now_ns: int) -> dict[st
     return {
         **open_order(order),
         "order_owner": order.api_key,
-        "created_at": str(order.created_ns // SECOND_NS),
+        "created_at": str(order.stamped_ns // SECOND_NS),
         "status": status,
         "type": kind,
         "timestamp": str(now_ns // MS_NS),
@@ -88,10 +88,10 @@ def trade_row(trade: Trade, viewer: Account) -> dict[str, Any]:
         "fee_rate_bps": "0",
         "price": trade.price,
         "status": f"TRADE_STATUS_{trade.status}",
-        "match_time": str(trade.matched_ns // SECOND_NS),
+        "match_time": str(trade.stamped_ns // SECOND_NS),
         "last_update": str(trade.updated_ns // SECOND_NS),
         "outcome": trade.market.labels[trade.taker.outcome],
-        "bucket_index": 0,
+        "bucket_index": trade.bucket,
         "owner": owner,
         "maker_address": viewer.wallet,
         "transaction_hash": trade.transaction if settled else "",

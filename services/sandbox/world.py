@@ -95,7 +95,6 @@ class World:
         self.heartbeats = Heartbeats(self.clock)
         self.engine = Engine(self.clock)
         self.balances = Balances()
-        self.balances.stale = self.scenario.stale_balances
         self.paths = _index_paths(settings)
         self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
         self.feeds = Feeds(clock=self.clock, markets=self.markets, keys=self.keys, scenario=self.scenario)
@@ -109,6 +108,7 @@ class World:
             run_tag=run_tag,
             balances=self.balances,
         )
+        self._tell_exchange()
         self.chain = Chain(self.exchange, self.sessions)
         self.relayer = Relayer(clock=self.clock, accounts=self.accounts, chain=self.chain, run_tag=run_tag)
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
@@ -205,8 +205,13 @@ class World:
         self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
         for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.polybolt, self.spot):
             part.scenario = self.scenario
-        self.balances.stale = self.scenario.stale_balances
+        self._tell_exchange()
         return self.scenario
+
+    def _tell_exchange(self) -> None:
+        """The rules of the exchange that a scenario may change."""
+        self.balances.stale = self.scenario.stale_balances
+        self.exchange.bucket_fills = max(1, int(self.scenario.bucket_fills))
 
     def start(self) -> None:
         """Begin at the anchor, so that a slow start changes nothing; an old anchor is caught up with in part."""

@@ -1,5 +1,8 @@
 """The control API: faults set, listed, counted and cleared while the venue runs, and who may ask for them."""
 
+from datetime import UTC, datetime
+from functools import partial
+
 import httpx
 import pytest
 from fastapi.routing import APIRoute
@@ -11,6 +14,7 @@ from services.sandbox.refusals import ENGINE_ERRORS
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.world import RunSettings, World
 from tests.contract.test_sandbox_faults import CENT, SHARE, Client, client, ready  # noqa: F401 - fixtures
+from tests.sandbox_orders import call, signed_order
 from tests.sandboxes import eventually
 
 # --- faults at run time ----------------------------------------------------------------------------------------------
@@ -88,6 +92,45 @@ async def test_every_other_refusal_of_the_venue_can_be_had(client: Client, text:
     assert (await client.truth())["trades"] == []
 
 
+async def test_a_market_may_not_be_ready_yet(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.http.post("/sandbox/knobs", json={"ready_after_s": 10**6})
+    refused = await client.post(market["tokens"][0])
+    assert (refused.status_code, refused.json()["error"]) == (
+        400,
+        "the market is not yet ready to process new orders",
+    )
+    await client.http.post("/sandbox/knobs", json={"ready_after_s": 0})
+    assert (await client.post(market["tokens"][0])).json()["status"] == "matched"
+
+
+async def test_a_batch_in_post_only_mode_is_answered_entry_by_entry(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.http.post("/sandbox/engine", json={"mode": "post_only", "seconds": 60})
+    resting = partial(signed_order, client.account, market["tokens"][0], price=CENT, shares=100 * SHARE)
+    signed = [resting(order_type="GTC", salt=number, post_only=number == 1) for number in range(2)]
+    replies = (await client.private("POST", "/orders", signed)).json()
+    assert [(each["success"], each["status"]) for each in replies] == [(True, ""), (True, "live")]
+    assert "post-only mode" in replies[0]["errorMsg"]
+    refused = await client.private("POST", "/orders", signed[:1])
+    assert (refused.status_code, refused.json()["code"]) == (503, "post_only_mode")
+    assert int(refused.headers["Retry-After"]) == refused.json()["retry_after_seconds"] > 50
+
+
+async def test_a_maker_earns_a_share_of_the_fee_its_fill_brought(client: Client):  # noqa: F811
+    other = (await client.http.post("/sandbox/accounts", json={"signature_type": 0})).json()
+    market = await client.market(ahead=3)
+    await client.arm("book_emptied", market=market["slug"], seconds=60)
+    await client.post(market["tokens"][0], price=40 * CENT, shares=100 * SHARE, order_type="GTC")
+    taking = signed_order(other, market["tokens"][1], price=60 * CENT, shares=100 * SHARE)
+    await client.http.request(**call(other, "POST", "/order", taking))
+    date = gmt_date((await client.http.get("/time")).json())
+    query = {"date": date, "maker_address": client.account["wallet"]}
+    (row,) = (await client.http.get("/rebates/current", params=query)).json()
+    assert (row["condition_id"], row["rebated_fees_usdc"]) == (market["conditionId"], "0.336")
+    assert (await client.http.get("/rebates/current", params=query | {"maker_address": other["wallet"]})).json() == []
+
+
 async def test_what_to_clear_must_be_clear(client: Client):  # noqa: F811
     await client.arm("lost_reply")
     refused = await client.http.post("/sandbox/faults/clear", json={"kind": "lost_reply", "id": "1"})
@@ -100,6 +143,10 @@ async def test_the_accounts_are_listed(client: Client):  # noqa: F811
     listed = (await client.http.get("/sandbox/accounts")).json()
     assert client.account["address"] in [row["address"] for row in listed]
     assert all(set(row) == {"address", "wallet", "signature_type", "closed_only", "banned"} for row in listed)
+
+
+def gmt_date(second: int) -> str:
+    return datetime.fromtimestamp(second, tz=UTC).date().isoformat()
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------

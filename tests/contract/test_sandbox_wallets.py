@@ -155,7 +155,7 @@ def test_a_stranger_and_a_bare_signature_do_not_trade_for_a_wallet(ready, monkey
 async def test_the_unified_client_hears_how_a_game_ends():
     from polymarket.streams import SportsSpec
 
-    # A hundred venue seconds a second, from ten minutes before the end of a game: the anchor lies that much further back.
+    # A hundred venue seconds a second, from ten minutes before the end of a game: so much further back is the anchor.
     now, six_hours = time.time(), 6 * 3600
     start = (now + 900) // six_hours * six_hours
     anchor_ns = int((now - (start + six_hours - 600 - now) / 99) * 10**9)

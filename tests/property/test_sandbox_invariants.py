@@ -120,6 +120,7 @@ class Floor:
             price=limit_price(side=step.side, maker_amount=max(1, maker), taker_amount=max(1, taker)),
             expiration=self.now_ns // SECOND_NS + 600 if order_type is OrderType.GTD else 0,
             created_ns=self.now_ns,
+            stamped_ns=self.now_ns,
         )
 
     def _cancel(self, step: Step) -> None:

@@ -71,6 +71,7 @@ class Bench:
             price=limit_price(side=side, maker_amount=maker, taker_amount=taker),
             expiration=expiration,
             created_ns=self.now_ns,
+            stamped_ns=self.now_ns,
         )
 
     def place(self, order: Order):

@@ -237,6 +237,7 @@ def test_a_delayed_order_without_a_match_is_unmatched_and_rests(town):
         price=MICRO // 100,
         expiration=0,
         created_ns=town.now_ns,
+        stamped_ns=town.now_ns,
     )
     town.world.exchange.hold(order, delayed=True)
     assert town.world.exchange.cancel(account, order.id) is not None

@@ -3,12 +3,14 @@
 import pytest
 
 from services.sandbox.book import Side
+from services.sandbox.clock import SECOND_NS
 from services.sandbox.fees import FeeSchedule, taker_fee
 from services.sandbox.markets import FINE_TICK
 from services.sandbox.money import MICRO, decimals, text
 from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.refusals import Refusal
 from services.sandbox.rules import FAK_MISSED, FOK_MISSED
+from services.sandbox.user_messages import trade_row
 
 
 def refusal(bench, order) -> str:
@@ -158,3 +160,47 @@ def test_gtd_ends_a_minute_before_its_stated_second(bench):
     bench.now_ns = (second - 60) * 10**9
     bench.world.exchange.expire()
     assert order.status is OrderStatus.CANCELED
+
+
+def test_a_match_with_very_many_makers_is_several_trades(bench):
+    bench.world.exchange.bucket_fills = 3
+    for _ in range(7):
+        bench.place(bench.order(price=0.5, shares=5, outcome=1, account=bench.account(1)))
+    placed = bench.place(bench.order(price=0.5, shares=35))
+    trades = bench.account().trades
+    assert placed.trade_ids == tuple(trade.id for trade in trades)
+    assert len({trade.id for trade in trades} | {trade.transaction for trade in trades}) == 6
+    assert [(trade.bucket, len(trade.fills)) for trade in trades] == [(0, 3), (1, 3), (2, 1)]
+    assert {(row["match_time"], row["taker_order_id"]) for row in (trade_row(t, bench.account()) for t in trades)} == {
+        (str(bench.now_ns // SECOND_NS), placed.order_id)
+    }
+    assert (placed.taking, bench.account().shares(bench.market().tokens[0])) == (35 * MICRO, 35 * MICRO)
+    assert bench.imbalance() == 0
+
+
+def test_a_refusal_for_want_of_money_counts_what_rests_and_what_was_just_matched(bench):
+    bench.place(bench.order(price=0.5, shares=100, outcome=1, account=bench.account(1)))
+    bench.place(bench.order(price=0.5, shares=100))
+    bench.place(bench.order(price=0.2, shares=100))
+    with pytest.raises(Refusal) as caught:
+        bench.place(bench.order(price=0.3, shares=1000))
+    assert caught.value.text.endswith(
+        "balance: 300000000, sum of active orders: 20000000, sum of matched orders: 51750000, order amount: 300000000"
+    )
+
+
+def test_a_post_only_order_that_crosses_at_the_match_is_refused_by_the_engine(bench):
+    order = bench.order(price=0.5, shares=10, post_only=True)
+    bench.world.exchange.validate(order)
+    bench.place(bench.order(price=0.5, shares=10, outcome=1, account=bench.account(1)))
+    with pytest.raises(Refusal, match="crosses the book"):
+        bench.world.exchange.finish(order)
+
+
+def test_the_venues_wrong_clock_stamps_orders_and_trades(bench):
+    bench.world.clock.skew_ns = -30 * SECOND_NS
+    bench.place(bench.order(price=0.5, shares=10, outcome=1, account=bench.account(1)))
+    bench.place(bench.order(price=0.5, shares=10))
+    row = trade_row(bench.account().trades[0], bench.account())
+    wrong = str(bench.now_ns // SECOND_NS - 30)
+    assert (row["match_time"], row["last_update"]) == (wrong, wrong)
