@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from bench import rules, sandbox, servers
+from bench import latency, rules, sandbox, servers
 from bench.measure import Measured
 from pmarb.embedded import ephemeral
 
@@ -18,7 +18,12 @@ def with_servers() -> list[Measured]:
         return servers.measure(endpoints)
 
 
-PARTS: dict[str, Callable[[], list[Measured]]] = {"rules": rules.run, "servers": with_servers, "sandbox": sandbox.run}
+PARTS: dict[str, Callable[[], list[Measured]]] = {
+    "rules": rules.run,
+    "servers": with_servers,
+    "latency": latency.run,
+    "sandbox": sandbox.run,
+}
 
 
 def main() -> None:

@@ -84,6 +84,7 @@ async def gate(url: str) -> Measured:
 
         baseline = await timed_async(theirs, rounds=ROUNDS)
         times = await timed_async(ours, rounds=ROUNDS)
+    orders.close()
     await pool.close()
     return compared("gated insert of an order", times, "plain insert", baseline)
 

@@ -63,8 +63,7 @@ async def build(settings: ExecutorSettings) -> Executor:
     """Everything connected; each server that is away is waited for with a line in the log."""
     http = httpx.AsyncClient(timeout=5.0)
     pool = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=CONNECTIONS))
-    hot = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=1))
-    orders = Orders(pool, hot=hot)
+    orders = Orders(pool)
     bus = RedisBus(settings.redis_url)
     await persistently("redis", BusUnavailable, bus.ping)
     place = await persistently("venue", VenueUnavailable, lambda: find(settings, http))

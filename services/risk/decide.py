@@ -27,6 +27,7 @@ __all__ = ["Limits", "Portfolio", "Sizing", "judge"]
 
 Refusal = tuple[RejectionReason, str]
 Rule = Callable[[Opportunity, Portfolio, Limits, int], Refusal | None]
+Cap = tuple[str, RejectionReason, Decimal]
 Reason = RejectionReason
 QUARTER = Decimal("0.25")
 
@@ -37,9 +38,10 @@ def judge(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, *, now
         refusal = rule(opportunity, portfolio, limits, now)
         if refusal is not None:
             return _deny(opportunity, refusal, now)
-    sized = _size(opportunity, portfolio, limits, now)
+    tightest = _binding(opportunity, portfolio, limits, now)
+    sized = _size(opportunity, portfolio, limits, tightest, now)
     if isinstance(sized, ApprovedLeg):
-        return _approve(opportunity, sized, _binding(opportunity, portfolio, limits, now)[0], limits, now)
+        return _approve(opportunity, sized, tightest[0], limits, now)
     return _deny(opportunity, sized, now)
 
 
@@ -168,9 +170,7 @@ def _counts(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now:
 _RULES: tuple[Rule, ...] = (_state, _shape, _fresh, _price, _time, _edge, _losses, _repeats, _rate, _counts)
 
 
-def _caps(
-    opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now: int
-) -> Iterator[tuple[str, RejectionReason, Decimal]]:
+def _caps(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now: int) -> Iterator[Cap]:
     """What each cap still allows, in dollars with the fee."""
     equity, market = portfolio.equity, opportunity.legs[0].market
     half = Decimal("0.5") if portfolio.drawdown >= limits.drawdown_reduce_pct else Decimal(1)
@@ -197,9 +197,7 @@ def _caps(
     yield "displayed", Reason.BELOW_MINIMUM, _cost(leg, round_down(leg.shares * leg.limit, CENT))
 
 
-def _binding(
-    opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now: int
-) -> tuple[str, RejectionReason, Decimal]:
+def _binding(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now: int) -> Cap:
     """The tightest cap."""
     return min(_caps(opportunity, portfolio, limits, now), key=lambda cap: cap[2])
 
@@ -217,9 +215,11 @@ def _kelly(opportunity: Opportunity, equity: Decimal, limits: Limits) -> Decimal
     return kelly_spend(levels, fair=opportunity.fair, fees=_fees(leg), bankroll=equity) * QUARTER
 
 
-def _size(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, now: int) -> ApprovedLeg | Refusal:
+def _size(
+    opportunity: Opportunity, portfolio: Portfolio, limits: Limits, tightest: Cap, now: int
+) -> ApprovedLeg | Refusal:
     leg = opportunity.legs[0]
-    name, reason, allowed = _binding(opportunity, portfolio, limits, now)
+    name, reason, allowed = tightest
     shares = _shares_within(leg, allowed)
     if shares < limits.min_shares and name == "order":
         shares = _least(opportunity, portfolio, limits, now)

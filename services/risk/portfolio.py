@@ -41,10 +41,39 @@ class Commitment:
     approved: dict[int, Decimal]
     orders: dict[int, OrderUpdate] = field(default_factory=dict)
     trades: dict[str, Fill] = field(default_factory=dict)
+    _held: Decimal | None = None
+    """The exposure while no message changes it: asked many times a judgement, on the way of an order."""
 
     def exposure(self, now: int) -> Decimal:
         """Dollars that could still be lost, fee included."""
-        return sum((self._of_leg(leg, reserved, now) for leg, reserved in self.approved.items()), ZERO)
+        if self._held is not None:
+            return self._held
+        held = sum((self._of_leg(leg, reserved, now) for leg, reserved in self.approved.items()), ZERO)
+        if len(self.orders) == len(self.approved):  # Before that, time changes it too
+            self._held = held
+        return held
+
+    def on_order(self, update: OrderUpdate) -> None:
+        """An order that ended stays as it ended."""
+        before = self.orders.get(update.leg)
+        if before is None or not before.state.terminal or update.state.terminal:
+            self.orders[update.leg] = update
+            self._held = None
+
+    def on_fill(self, fill: Fill) -> bool:
+        """Whether that was news: a trade that was confirmed or failed stays so."""
+        before = self.trades.get(fill.trade_id)
+        if before is not None and before.status is not FillStatus.PROVISIONAL:
+            return False
+        self.trades[fill.trade_id] = fill
+        self._held = None
+        return True
+
+    def on_settled(self, token: str) -> None:
+        """What was bought of `token` holds nothing any more."""
+        for trade_id in [trade_id for trade_id, fill in self.trades.items() if fill.token == token]:
+            del self.trades[trade_id]
+            self._held = None
 
     def _of_leg(self, leg: int, reserved: Decimal, now: int) -> Decimal:
         order = self.orders.get(leg)
@@ -136,21 +165,14 @@ class Portfolio:
 
     def on_order(self, update: OrderUpdate) -> None:
         commitment = self.commitments.get(update.opportunity_id)
-        if commitment is None:
-            return
-        before = commitment.orders.get(update.leg)
-        if before is None or not before.state.terminal or update.state.terminal:
-            commitment.orders[update.leg] = update
+        if commitment is not None:
+            commitment.on_order(update)
 
     def on_fill(self, fill: Fill) -> None:
         commitment = self.commitments.get(fill.opportunity_id)
         if commitment is None or fill.token in self.settled:
             return
-        before = commitment.trades.get(fill.trade_id)
-        if before is not None and before.status is not FillStatus.PROVISIONAL:
-            return
-        commitment.trades[fill.trade_id] = fill
-        if fill.ts_event // DAY == self.day:
+        if commitment.on_fill(fill) and fill.ts_event // DAY == self.day:
             failed = fill.status is FillStatus.FAILED
             self.day_fees[fill.trade_id] = ZERO if failed else fill.fee
             self.day_trades.add(fill.opportunity_id)
@@ -170,8 +192,7 @@ class Portfolio:
         else:
             self.losses_in_a_row = 0
         for commitment in self.commitments.values():
-            for trade_id in [t for t, fill in commitment.trades.items() if fill.token == settlement.token]:
-                del commitment.trades[trade_id]
+            commitment.on_settled(settlement.token)
 
     def rearm(self) -> None:
         """A person resumed: drawdown counts from here, or it would stop trading again at once."""

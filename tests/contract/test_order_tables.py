@@ -1,6 +1,7 @@
 """The order gate and the ledger on a real PostgreSQL."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from pmarb.db.control import halt, kill, resume
 from pmarb.db.ledger import LedgerBook
 from pmarb.db.orders import Context, Gate, Orders
-from pmarb.db.pool import Pool, open_pool
+from pmarb.db.pool import Pool, Unavailable, open_pool
 from pmarb.db.receipts import Receipt, Receipts
 from pmarb.db.state import StateRow, try_lead
 from pmarb.domain import ledger
@@ -228,3 +229,41 @@ async def test_a_receipt_is_kept(pool: Pool, database_url: str) -> None:
     assert rows(database_url, "SELECT who, open_before, cancelled, verified_real FROM receipts") == [
         ("a", ["0x1"], {"0x1": "cancelled"}, 2_000_001)
     ]
+
+
+async def test_the_gate_comes_back_after_its_session_was_ended(pool: Pool) -> None:
+    orders = Orders(pool)
+    await orders.insert(an_order(1), CONTEXT)
+    async with pool.connection() as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%%gate AS MATERIALIZED%%' "
+            "AND pid <> pg_backend_pid()"
+        )
+    with contextlib.suppress(Unavailable):  # Whether the loss was noticed before or by this one
+        await orders.insert(an_order(2), CONTEXT)
+    assert await orders.insert(an_order(2), CONTEXT) in (Gate.INSERTED, Gate.DUPLICATE)
+    assert [stored.order.order_hash for stored in await orders.open()] == ["0x1", "0x2"]
+
+
+async def test_a_rehearsal_leaves_nothing_behind(pool: Pool) -> None:
+    orders = Orders(pool)
+    await orders.rehearse(an_order(), CONTEXT)
+    assert await orders.open() == []
+    assert await orders.insert(an_order(), CONTEXT) is Gate.INSERTED
+
+
+async def test_what_the_database_refuses_is_raised_as_what_it_is(pool: Pool) -> None:
+    orders = Orders(pool)
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        await orders.insert(an_order(leg="first"), CONTEXT)
+    assert await orders.insert(an_order(), CONTEXT) is Gate.INSERTED
+
+
+async def test_an_insert_given_up_half_way_is_not_taken_for_the_next(pool: Pool) -> None:
+    orders = Orders(pool)
+    await orders.insert(an_order(1), CONTEXT)
+    given_up = asyncio.ensure_future(orders.insert(an_order(2), CONTEXT))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    assert await orders.insert(an_order(1, order_hash="0xother"), CONTEXT) is Gate.DUPLICATE

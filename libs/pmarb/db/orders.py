@@ -9,6 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg.cursor_async import AsyncCursor
 from psycopg.rows import TupleRow
 
+from pmarb.db.bare import BareStatement
 from pmarb.db.ledger import post
 from pmarb.db.pool import Pool
 from pmarb.domain.fees import FeeSchedule
@@ -91,28 +92,26 @@ _ORDER: Final[LiteralString] = """
 class Orders:
     """The orders and trades tables."""
 
-    def __init__(self, pool: Pool, *, hot: Pool | None = None) -> None:
-        """`hot` is a pool of its own for `insert`, so that its connections stay warm."""
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._hot = hot or pool
+        assert isinstance(pool.conninfo, str)
+        self._gate = BareStatement(pool.conninfo, _GATE)  # A connection of its own, so that it stays warm
 
     async def rehearse(self, order: Order, context: Context) -> None:
         """Do all that `insert` does and take it back: the next real one finds plans, pages and caches ready."""
-        async with self._hot.connection() as connection, connection.transaction(force_rollback=True):
-            await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            await connection.execute(_GATE, _parameters(order, context))
+        await self._gate.rehearse(_parameters(order, context))
 
     async def insert(self, order: Order, context: Context) -> Gate:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
         leg) is there already or trading is stopped. A change of the trading state waits for it and it for that."""
-        async with self._hot.connection() as connection:
-            cursor = await connection.execute(_GATE, _parameters(order, context))
-            row = await cursor.fetchone()
-        assert row is not None
-        allowed, placed = row
-        if placed:
+        allowed, placed = await self._gate.run(_parameters(order, context))
+        if placed == b"t":
             return Gate.INSERTED
-        return Gate.DUPLICATE if allowed else Gate.HALTED
+        return Gate.DUPLICATE if allowed == b"t" else Gate.HALTED
+
+    def close(self) -> None:
+        """Let go of the gate's connection."""
+        self._gate.close()
 
     async def change(
         self, order_hash: str, change: Change, *, now: int, answered_real: int = 0, sent_real: int = 0

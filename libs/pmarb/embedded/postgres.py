@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from pmarb.embedded import places
 from pmarb.embedded.binaries import Binaries
@@ -17,7 +18,6 @@ USER = "pmarb"
 DATABASE = "postgres"
 PARAMETERS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "synchronous_commit": "on",
     "max_connections": "100",
     "shared_buffers": "32MB",
@@ -34,7 +34,9 @@ def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None)
     _end_leftover(folder)
     if not (folder / "PG_VERSION").exists():
         _create(place, binaries, owner)
-    parameters = [text for name, value in PARAMETERS.items() for text in ("-c", f"{name}={value}")]
+    sockets = places.sockets(place, owner)
+    settings = PARAMETERS | {"unix_socket_directories": str(sockets or "")}
+    parameters = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
     return Server(
         name="postgres",
         argv=(str(binaries.postgres), "-D", str(folder), "-p", str(port), *parameters),
@@ -47,7 +49,9 @@ def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None)
     )
 
 
-def url(*, port: int, password: str) -> str:
+def url(*, port: int, password: str, sockets: Path | None) -> str:
+    if sockets is not None:
+        return f"postgresql://{USER}:{password}@/{DATABASE}?host={quote(str(sockets), safe='')}&port={port}"
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
 
 

@@ -3,15 +3,18 @@
 import signal
 import socket
 from pathlib import Path
+from urllib.parse import quote
 
 from pmarb.embedded import places
 from pmarb.embedded.binaries import Binaries
 from pmarb.embedded.places import Account
 from pmarb.embedded.process import STOP_WITHIN, Server
 
+SOCKET = "redis.sock"
 CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
+{listen}
 dir "{folder}"
 requirepass {password}
 appendonly yes
@@ -27,7 +30,9 @@ def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None)
     password = places.password(place)
     _end_leftover(places.last_ports(place).get("redis"), password)
     configuration = folder / "redis.conf"
-    text = CONFIGURATION.format(port=port, folder=folder, password=password)
+    sockets = places.sockets(place, owner)
+    listen = f'unixsocket "{sockets / SOCKET}"' if sockets else ""
+    text = CONFIGURATION.format(port=port, listen=listen, folder=folder, password=password)
     places.write_private(configuration, text, owner)
     return Server(
         name="redis",
@@ -41,7 +46,9 @@ def server(place: Path, binaries: Binaries, *, port: int, owner: Account | None)
     )
 
 
-def url(*, port: int, password: str) -> str:
+def url(*, port: int, password: str, sockets: Path | None) -> str:
+    if sockets is not None:
+        return f"unix://:{password}@{quote(str(sockets / SOCKET))}?db=0"
     return f"redis://:{password}@127.0.0.1:{port}/0"
 
 

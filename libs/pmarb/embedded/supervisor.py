@@ -43,10 +43,10 @@ class Supervisor:
         for name in NAMES:
             self._await(name)
         places.write_private(self.place / "ports.json", json.dumps(self._ports))
-        password = places.password(self.place)
+        password, sockets = places.password(self.place), places.sockets(self.place, self._owner)
         endpoints = {
-            "redis_url": redis.url(port=self._ports["redis"], password=password),
-            "database_url": postgres.url(port=self._ports["postgres"], password=password),
+            "redis_url": redis.url(port=self._ports["redis"], password=password, sockets=sockets),
+            "database_url": postgres.url(port=self._ports["postgres"], password=password, sockets=sockets),
         }
         places.write_private(self.place / "endpoints.json", json.dumps(endpoints))
         self._note_pids()
