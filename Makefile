@@ -8,7 +8,7 @@ VENV     := .venv
 BIN      := $(VENV)/bin
 STAMP    := $(VENV)/.installed
 SERVICES := scanner risk executor alerter console sandbox migrate
-EXTRAS   := $(SERVICES) replay cli embedded all
+EXTRAS   := $(SERVICES) replay cli evaluate embedded all
 
 SECONDS  ?= 60
 SCENARIO ?= slow_makers

@@ -1,19 +1,15 @@
-"""One tape through find -> judge -> plan -> paper fill -> settle, with the very rules that trade.
+"""Markets, prices and books in, decisions out: find -> judge -> plan -> paper fill -> settle, by the rules that trade.
 
-A tape has one clock, its receive time, which serves as venue time and as real time. Where a tape holds oracle ticks but
-no spot, the oracle itself stands in for the spot (basis 0), and only in markets that settle on its single tick: it is
-then the settlement stream, seen as late as anyone saw it. Markets on an average need a spot and stay unpriced without.
-Proxy strikes are a recorder's guess and never used.
+There is one clock, the receive time of what is fed in, which serves as venue time and as real time. Whoever feeds
+(`tapes` from a recording, a simulation from its own world) calls `advance` before each event, so that orders meet the
+books as they were when they arrived.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
+from functools import partial
 from typing import Final
-
-import msgspec
 
 from pmarb.domain.book import Book
 from pmarb.domain.market import DOWN, UP, MarketInfo, SpotTick
@@ -21,29 +17,13 @@ from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.updown import Fair, fair_value, final, reference
 from pmarb.domain.values import NANOS, ONE, ZERO
-from pmarb.venue import gamma, tape
 from pmarb.venue.books import LocalBook, MirrorBook
-from pmarb.venue.parse import (
-    BestBidAskFrame,
-    BookFrame,
-    Frame,
-    ParseError,
-    PriceChangeFrame,
-    PriceTick,
-    ResolvedFrame,
-    Source,
-    TickSizeFrame,
-    frames,
-    milliseconds,
-    number,
-    plain,
-    rtds,
-    spot,
-)
+from services.replay.agenda import Agenda
+from services.replay.collector import Collector, Glance
 from services.replay.ledger import PaperLedger, fresh
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
-from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
+from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
 _DECIDED: Final = frozenset(
@@ -55,298 +35,266 @@ _DECIDED: Final = frozenset(
         SkipReason.COOLDOWN,
     )
 )
+GLANCES: Final = 10
+"""A window is sampled at each tenth of its life, its beginning and end left out."""
+HALF: Final = GLANCES // 2
+BOOK_AGE: Final = 5 * NANOS
+"""A book about which nothing was heard for so long says nothing of the market's middle."""
+STRIKE_WAIT_S: Final = 120
 
 
 @dataclass(slots=True, kw_only=True)
-class _Window:
-    """A market of the tape and what came of it."""
+class Window:
+    """A market and what came of it."""
 
     watched: Watched
+    up: LocalBook
+    down: LocalBook
     underlying: Underlying
     reasons: Counter[SkipReason]
     priced: bool = False
     winner: str = ""
     forecast: float | None = None
     our_strike: float | None = None
+    mirrored: bool = False
+
+    @property
+    def market(self) -> MarketInfo:
+        return self.watched.market
 
 
-class TapeReplay:
-    """State of one tape. `run` reads it to its end."""
+class Engine:
+    """State of one run. `seen` says what kinds of data there have been."""
 
-    def __init__(self, path: Path, *, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
-        self._path = path
+    def __init__(self, *, name: str, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
+        self.report = TapeReport(name=name)
+        self.collector = Collector()
+        self.agenda = Agenda()
+        self.books: dict[str, LocalBook] = {}
+        self.windows: dict[str, Window] = {}
+        self.of_token: dict[str, Window] = {}
+        self.of_condition: dict[str, Window] = {}
+        self.seen: set[str] = set()
         self._limits = limits
-        self._report = TapeReport(name=path.name.removesuffix(".tape.jsonl.zst"))
-        self._ledger = PaperLedger(bankroll=bankroll, limits=risk, report=self._report, book_of=self._book_of)
         self._cooldown = Cooldown(limits)
         self._underlyings: dict[str, Underlying] = {}
-        self._windows: dict[str, _Window] = {}
-        self._live: dict[str, list[_Window]] = {}
-        self._of_token: dict[str, _Window] = {}
-        self._of_condition: dict[str, _Window] = {}
-        self._books: dict[str, LocalBook] = {}
-        self._seen: set[str] = set()
+        self._live: dict[str, list[Window]] = {}
+        self._strikeless: dict[str, list[Window]] = {}
         self._proven = 0
-        self._handlers: dict[str, Callable[[msgspec.Raw, int], None]] = {
-            "clob.market": self._on_market_frame,
-            "gamma": self._on_gamma,
-            "rtds": self._on_rtds,
-            "spot.binance": self._on_spot,
-            "oracle.strike": self._on_strike,
-        }
+        self.ledger = PaperLedger(
+            bankroll=bankroll,
+            limits=risk,
+            report=self.report,
+            book_of=self._book_of,
+            other_of=self._other_of,
+            agenda=self.agenda,
+            collector=self.collector,
+        )
 
-    def run(self) -> TapeReport:
-        """Read the tape to its end.
+    # --------------------------------------------------------------------------------------------------------- feeding
 
-        Raises:
-            TapeError: the file is not a tape. What single messages say is counted, never raised.
-        """
-        report, handlers, ledger = self._report, self._handlers, self._ledger
-        last = 0
-        for line in tape.raw_lines(self._path):
-            report.events += 1
-            last = line.t
-            if ledger.next_arrival < last:
-                ledger.arrive(until=last - 1)
-            handler = handlers.get(line.src)
-            if handler is None:
-                continue
-            try:
-                handler(line.msg, last)
-            except ParseError:
-                report.malformed += 1
-        ledger.arrive(until=last)
-        self._conclude()
-        return report
+    def advance(self, now: int) -> None:
+        """Do what was due before `now`. Free when nothing is: callers may look at `agenda.next_due` themselves."""
+        if self.agenda.next_due < now:
+            self.agenda.run(until=now - 1)
 
-    # ------------------------------------------------------------------------------------------------------ messages
-
-    def _on_gamma(self, raw: msgspec.Raw, now: int) -> None:
-        body = tape.strip(plain(raw))
-        market = gamma.market_from(body)
-        if market.closed:
-            self._on_closed(market, body, now)
+    def announce(self, market: MarketInfo) -> None:
+        """A market that may be traded; one already known or without two sides is passed over."""
+        if market.slug in self.windows or not market.two_sided:
             return
-        if market.slug in self._windows or not market.two_sided:
-            return
-        self._report.markets += 1
-        underlying = self._underlying(market.underlying)
+        self.report.markets += 1
         up, down = (LocalBook(market.token(label) or "", tick=market.tick) for label in (UP, DOWN))
-        watched = Watched(market=market, up=up, down=down)
-        window = _Window(watched=watched, underlying=underlying, reasons=Counter())
-        self._windows[market.slug] = window
+        window = Window(
+            watched=Watched(market=market, up=up, down=down),
+            up=up,
+            down=down,
+            underlying=self.underlying(market.underlying),
+            reasons=Counter(),
+        )
+        self.windows[market.slug] = window
         self._live.setdefault(market.underlying, []).append(window)
-        self._of_condition[market.condition_id] = window
+        self._strikeless.setdefault(market.underlying, []).append(window)
+        self.of_condition[market.condition_id] = window
         for book in (up, down):
-            self._books[book.token] = book
-            self._of_token[book.token] = window
+            self.books[book.token] = book
+            self.of_token[book.token] = window
+        for tenth in range(1, GLANCES):
+            due = market.opens_at + (market.closes_at - market.opens_at) * tenth // GLANCES
+            self.agenda.at(due, partial(self._glance, window, tenth))
 
-    def _on_closed(self, market: MarketInfo, body: object, now: int) -> None:
-        window = self._windows.get(market.slug)
-        if window is None:
-            return
-        prices = gamma.outcome_prices(body)
-        winner = next((label for label, price in prices.items() if price == ONE), "")
-        self._decided(window, winner, now)
-        strike, _ = gamma.strikes(body)
-        ours = window.our_strike
-        if strike is not None and ours is not None:
-            self._report.settlement.strike_errors_bps.append(abs(ours / strike - 1) * 1e4)
-
-    def _on_strike(self, raw: msgspec.Raw, _now: int) -> None:
-        body = plain(raw)
-        if not isinstance(body, dict):
-            raise ParseError("strike was not an object")
-        window = self._windows.get(str(body.get("slug")))
-        real = not str(body.get("source", "proxy")).startswith("proxy")
-        if window is not None and real:
-            self._seen.add("strike")
-            window.watched.stated_strike = float(number(body.get("price_to_beat"), "price_to_beat"))
-
-    def _on_rtds(self, raw: msgspec.Raw, now: int) -> None:
-        for tick in rtds(raw):
-            if tick.source is not Source.ORACLE:
-                continue
-            underlying = self._underlying(tick.asset)
-            self._seen.add("oracle")
-            second, stamp = tick.ts_event // NANOS, Stamp(ts_event=tick.ts_event, ts_init=now, real=now)
-            if "spot" not in self._seen:
-                underlying.on_spot(tick.price, second=second, stamp=stamp)
-            underlying.on_oracle(tick.price, second=second, stamp=stamp)
-            self._note_strikes(tick.asset, second)
-            self._look_at_all(tick.asset, now)
-
-    def _note_strikes(self, asset: str, second: int) -> None:
-        """Read the references while their ticks are at hand."""
-        for window in self._live.get(asset, ()):
-            market = window.watched.market
-            if window.our_strike is None and 0 <= second - market.opens_at // NANOS < 120:
-                window.our_strike = reference(market, window.underlying)
-
-    def _on_spot(self, raw: msgspec.Raw, now: int) -> None:
-        tick: PriceTick | None = spot(raw)
-        if tick is None:
-            return
-        self._seen.add("spot")
-        stamp = Stamp(ts_event=tick.ts_event, ts_init=now, real=now)
-        self._underlying(tick.asset).on_spot(tick.price, second=tick.ts_event // NANOS, stamp=stamp)
-        self._look_at_all(tick.asset, now)
-
-    def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
-        self._proven = now
-        touched: dict[str, _Window] = {}
-        for frame in frames(raw):
-            for token in self._take(frame, now):
-                window = self._of_token[token]
-                touched[window.watched.market.slug] = window
-        for window in touched.values():
-            self._look(window, now)
-
-    def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
-        """Apply a frame; the tokens whose books it changed."""
-        match frame:
-            case PriceChangeFrame():
-                return self._take_changes(frame, now)
-            case BookFrame() if frame.asset_id in self._books:
-                self._seen.update(("book", "size"))
-                self._books[frame.asset_id].snapshot(frame, ts_init=now)
-                return (frame.asset_id,)
-            case BestBidAskFrame() if frame.asset_id in self._books:
-                self._seen.add("book")
-                self._books[frame.asset_id].top(frame, ts_init=now)
-                return (frame.asset_id,)
-            case TickSizeFrame() if frame.asset_id in self._books:
-                self._books[frame.asset_id].set_tick(frame.new_tick_size)
-            case ResolvedFrame():
-                window = self._of_condition.get(frame.market)
-                if window is not None:
-                    self._decided(window, frame.winning_outcome, now)
-            case _:
-                pass
-        return ()
-
-    def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
-        books = self._books
-        changed: dict[str, str | None] = {}
-        token, book = "", None
-        for change in frame.price_changes:
-            if change.asset_id != token:
-                token = change.asset_id
-                book = books.get(token)
-            if book is not None and book.sized:
-                book.change(buy=change.side == "BUY", price=change.price, size=change.size)
-                changed[token] = change.hash
-        ts_event = milliseconds(frame.timestamp)
-        for token, digest in changed.items():
-            books[token].changed(digest=digest, ts_event=ts_event, ts_init=now)
-        return tuple(changed)
-
-    # ----------------------------------------------------------------------------------------------------- decisions
-
-    def _underlying(self, asset: str) -> Underlying:
+    def underlying(self, asset: str) -> Underlying:
         found = self._underlyings.get(asset)
         if found is None:
             found = self._underlyings[asset] = Underlying(asset)
         return found
 
+    def spot(self, asset: str, price: float, *, ts_event: int, now: int) -> None:
+        """A trade of the fast exchange."""
+        self.seen.add("spot")
+        stamp = Stamp(ts_event=ts_event, ts_init=now, real=now)
+        self.underlying(asset).on_spot(price, second=ts_event // NANOS, stamp=stamp)
+        self._look_at_all(asset, now)
+
+    def oracle(self, asset: str, price: float, *, ts_event: int, now: int) -> None:
+        """A tick of the settlement stream; where there is no spot at all it stands in for it (basis 0)."""
+        self.seen.add("oracle")
+        underlying = self.underlying(asset)
+        second, stamp = ts_event // NANOS, Stamp(ts_event=ts_event, ts_init=now, real=now)
+        if "spot" not in self.seen:
+            underlying.on_spot(price, second=second, stamp=stamp)
+        underlying.on_oracle(price, second=second, stamp=stamp)
+        self._note_strikes(asset, second)
+        self._look_at_all(asset, now)
+
+    def live(self, asset: str) -> tuple[Window, ...]:
+        """Markets on this asset that are not decided."""
+        return tuple(self._live.get(asset, ()))
+
+    def heard(self, now: int) -> None:
+        """The market channel spoke, whatever it said: the books it has not changed still stand."""
+        self._proven = now
+
+    def changed(self, window: Window, now: int) -> None:
+        """Books of this market have changed."""
+        self._look(window, now)
+
+    def decide(self, window: Window, winner: str, now: int) -> None:
+        """The outcome is known: score ourselves, pay out, look no more."""
+        if window.winner or not winner:
+            return
+        window.winner = winner
+        self._score(window, winner)
+        market = window.market
+        payouts = {outcome.token: ONE if outcome.label == winner else ZERO for outcome in market.outcomes}
+        self.ledger.settle(payouts, now=now)
+        self.collector.decided(market.slug, winner)
+        self._live[market.underlying].remove(window)
+        self._cooldown.forget(market.tokens)
+
+    def conclude(self, now: int) -> TapeReport:
+        """Do what is due by the end, and sum up."""
+        self.agenda.run(until=now)
+        report = self.report
+        for window in self.windows.values():
+            report.skips.update({str(reason): count for reason, count in window.reasons.items()})
+            if window.priced:
+                report.priced += 1
+            else:
+                report.unpriced[_main_reason(window.reasons)] += 1
+        report.lacks = [what for what in ("book", "size", "spot", "oracle") if what not in self.seen]
+        report.unsettled = len(self.ledger.held)
+        report.decision_hash = self.ledger.digest()
+        report.evidence = self.collector.evidence()
+        return report
+
+    # ------------------------------------------------------------------------------------------------------- decisions
+
+    def _note_strikes(self, asset: str, second: int) -> None:
+        """Read the references while their ticks are at hand."""
+        waiting = self._strikeless.get(asset)
+        if not waiting:
+            return
+        for window in tuple(waiting):
+            since = second - window.market.opens_at // NANOS
+            if since < 0:
+                continue
+            window.our_strike = reference(window.market, window.underlying)
+            if window.our_strike is not None or since >= STRIKE_WAIT_S:
+                waiting.remove(window)
+
     def _look_at_all(self, asset: str, now: int) -> None:
         for window in self._live.get(asset, ()):
             self._look(window, now)
 
-    def _look(self, window: _Window, now: int) -> None:
+    def _look(self, window: Window, now: int) -> None:
         watched = window.watched
         market = watched.market
         if not market.opens_at <= now <= market.closes_at:
             return
-        self._report.looks += 1
-        self._forecast(window, now)
+        self.report.looks += 1
         watched.proven = self._proven
-        self._mirror(watched)
-        if "spot" not in self._seen and not isinstance(market.settlement, SpotTick):
+        if not window.mirrored:
+            self._mirror(window)
+        if "spot" not in self.seen and not isinstance(market.settlement, SpotTick):
             window.reasons[SkipReason.NO_SPOT] += 1
             return
         result = find(watched, window.underlying, self._limits, now=now, real=now)
         if isinstance(result, Skip):
-            window.reasons[result.reason] += 1
-            window.priced |= result.reason in _DECIDED
+            reason = result.reason
+            window.reasons[reason] += 1
+            window.priced = window.priced or reason in _DECIDED
             return
         window.priced = True
         self._found(window, result, now)
 
-    def _found(self, window: _Window, opportunity: Opportunity, now: int) -> None:
+    def _found(self, window: Window, opportunity: Opportunity, now: int) -> None:
         if not self._cooldown.admits(opportunity):
             window.reasons[SkipReason.COOLDOWN] += 1
             return
-        self._ledger.decided("found", opportunity.opportunity_id)
-        self._ledger.on_opportunity(opportunity, now=now)
+        self.ledger.decided("found", opportunity.opportunity_id)
+        self.ledger.on_opportunity(opportunity, now=now)
 
-    def _mirror(self, watched: Watched) -> None:
+    def _mirror(self, window: Window) -> None:
         """A token that was never recorded is the other one's mirror."""
-        if type(watched.up) is type(watched.down) and not (watched.up.empty or watched.down.empty):
-            return
-        if watched.up.empty and not watched.down.empty and isinstance(watched.down, LocalBook):
-            watched.up = MirrorBook(watched.market.token(UP) or "", watched.down)
-        elif watched.down.empty and not watched.up.empty and isinstance(watched.up, LocalBook):
-            watched.down = MirrorBook(watched.market.token(DOWN) or "", watched.up)
-        elif isinstance(watched.up, MirrorBook) and not self._books[watched.market.token(UP) or ""].empty:
-            watched.up = self._books[watched.market.token(UP) or ""]
-        elif isinstance(watched.down, MirrorBook) and not self._books[watched.market.token(DOWN) or ""].empty:
-            watched.down = self._books[watched.market.token(DOWN) or ""]
+        watched, up, down = window.watched, window.up, window.down
+        if up.ts_init and down.ts_init:
+            watched.up, watched.down = up, down
+            window.mirrored = True  # Both are there: nothing to mirror any more
+        elif up.ts_init and watched.down is down:
+            watched.down = MirrorBook(down.token, up)
+        elif down.ts_init and watched.up is up:
+            watched.up = MirrorBook(up.token, down)
 
-    def _forecast(self, window: _Window, now: int) -> None:
-        """Half-way through a window, what the model alone says: scored against the outcome, books or not."""
-        market = window.watched.market
-        if window.forecast is not None or 2 * now < market.opens_at + market.closes_at:
+    def _glance(self, window: Window, tenth: int, now: int) -> None:
+        """What model and market say now; half-way also what the model alone says, books or not."""
+        watched, market = window.watched, window.market
+        if "spot" not in self.seen and not isinstance(market.settlement, SpotTick):
             return
-        window.forecast = -1.0
         fair = fair_value(
-            market, window.underlying, self._limits.model, now=now, real=now, stated_strike=window.watched.stated_strike
+            market, window.underlying, self._limits.model, now=now, real=now, stated_strike=watched.stated_strike
         )
-        if isinstance(fair, Fair) and ("spot" in self._seen or isinstance(market.settlement, SpotTick)):
+        if not isinstance(fair, Fair):
+            return
+        if tenth == HALF:
             window.forecast = fair.up
+        if unfed(window.underlying, self._limits, real=now) is not None:
+            return
+        asks, mid = self._tops(window, now)
+        rate = 0.0 if market.fees is None else float(market.fees.rate)
+        glance = Glance(at=now, closes_at=market.closes_at, model=fair.up, mid=mid, asks=asks, fee_rate=rate)
+        self.collector.glanced(market.slug, glance)
+
+    def _tops(self, window: Window, now: int) -> tuple[tuple[float, float] | None, float | None]:
+        """Best offers of both outcomes and the middle of the first; None for a book that is old, crossed or half."""
+        self._mirror(window)
+        up, down = window.watched.up, window.watched.down
+        if up.empty or now - self._proven > BOOK_AGE or not 0 < up.bid < up.ask < 1 or not down.ask < 1:
+            return None, None
+        return (up.ask, down.ask), (up.bid + up.ask) / 2
 
     def _book_of(self, token: str) -> Book | None:
-        window = self._of_token.get(token)
+        window = self.of_token.get(token)
         if window is None:
             return None
         watched = window.watched
         quotes = watched.up if watched.market.token(UP) == token else watched.down
         return None if quotes.empty else fresh(quotes.book(), proven=self._proven)
 
-    def _decided(self, window: _Window, winner: str, now: int) -> None:
-        """The outcome is known: score ourselves, pay out, look no more."""
-        if window.winner or not winner:
-            return
-        window.winner = winner
-        self._score(window, winner)
-        market = window.watched.market
-        payouts = {outcome.token: ONE if outcome.label == winner else ZERO for outcome in market.outcomes}
-        self._ledger.settle(payouts, now=now)
-        self._live[market.underlying].remove(window)
+    def _other_of(self, token: str) -> str | None:
+        window = self.of_token.get(token)
+        return None if window is None else next((t for t in window.market.tokens if t != token), None)
 
-    def _score(self, window: _Window, winner: str) -> None:
-        agreement, market = self._report.settlement, window.watched.market
+    def _score(self, window: Window, winner: str) -> None:
+        agreement, market = self.report.settlement, window.market
         agreement.known += 1
         opening = window.our_strike if window.watched.stated_strike is None else window.watched.stated_strike
         closing = final(market, window.underlying)
         if opening is not None and closing is not None:
             agreement.computed += 1
             agreement.agreed += (closing >= opening) == (winner == UP)
-        if window.forecast is not None and window.forecast >= 0:
+        if window.forecast is not None:
             agreement.forecasts += 1
             agreement.squared_error += (window.forecast - (winner == UP)) ** 2
-
-    def _conclude(self) -> None:
-        report = self._report
-        for window in self._windows.values():
-            report.skips.update({str(reason): count for reason, count in window.reasons.items()})
-            if window.priced:
-                report.priced += 1
-            else:
-                report.unpriced[_main_reason(window.reasons)] += 1
-        report.lacks = [what for what in ("book", "size", "spot", "oracle") if what not in self._seen]
-        report.unsettled = len(self._ledger.held)
-        report.decision_hash = self._ledger.digest()
 
 
 def _main_reason(reasons: Counter[SkipReason]) -> str:

@@ -1,43 +1,49 @@
 """From an opportunity to its settlement, on paper: judge, plan, fill against the later book, pay out.
 
 A paper order meets the book as it is after the order path and the venue's hold, and may take half of what is displayed
-there (quant.md 6.3). What it does not get, it does not get: there is no second try.
+there (quant.md 6.3). What it does not get, it does not get: there is no second try. The two fills that bracket it
+(`services.replay.fills`) are recorded as evidence and move no money.
 """
 
 import hashlib
-import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from functools import partial
 
-from pmarb.domain.book import Book, Level, Take, walk
+from pmarb.domain.book import Book, Take
+from pmarb.domain.evidence import MARK_SECONDS, Paid
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.messages import Approval, ApprovedLeg, Fill, Opportunity, OrderUpdate, Rejection, Settlement
 from pmarb.domain.orders import FillStatus, OrderState
-from pmarb.domain.values import ZERO, Side
+from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.port import Intent
 from services.executor.decide import Skip as PlanSkip
 from services.executor.decide import plan
+from services.replay import fills
+from services.replay.agenda import Agenda
+from services.replay.collector import Collector, Pending
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
 from services.risk.decide import Portfolio, judge
 
-ORDER_PATH_NS: Final = 230_000_000
-HOLD_NS: Final = 150_000_000
-HAIRCUT: Final = Decimal("0.5")
-
 BookOf = Callable[[str], Book | None]
+OtherOf = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Travelling:
-    """An order on its way; `arrives` is when it is matched."""
+    """An order on its way, and what is noted of it."""
 
-    arrives: int
+    number: int
     approval: Approval
     leg: ApprovedLeg
     intent: Intent
+    noted: Pending
+
+    @property
+    def fees(self) -> FeeSchedule:
+        return FeeSchedule(self.leg.leg.fee_rate, self.leg.leg.fee_exponent)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,22 +59,32 @@ class Held:
 
 
 class PaperLedger:
-    """Orders in flight and shares held, of one tape. `book_of` gives a token's book as it is at that moment."""
+    """Orders in flight and shares held, of one tape.
 
-    def __init__(self, *, bankroll: Decimal, limits: RiskLimits, report: TapeReport, book_of: BookOf) -> None:
+    `book_of` gives a token's book as it is at that moment, `other_of` the market's other token.
+    """
+
+    def __init__(
+        self,
+        *,
+        bankroll: Decimal,
+        limits: RiskLimits,
+        report: TapeReport,
+        book_of: BookOf,
+        other_of: OtherOf,
+        agenda: Agenda,
+        collector: Collector,
+    ) -> None:
         self.portfolio = Portfolio(capital=bankroll)
         self.held: dict[str, Held] = {}
         self._limits = limits
         self._report = report
         self._book_of = book_of
-        self._travelling: list[tuple[int, int, Travelling]] = []
+        self._other_of = other_of
+        self._agenda = agenda
+        self._collector = collector
         self._hash = hashlib.sha256()
         self._number = 0
-
-    @property
-    def next_arrival(self) -> int:
-        """When the next order is matched; far in the future without any."""
-        return self._travelling[0][0] if self._travelling else 1 << 62
 
     def decided(self, *what: object) -> None:
         """Add a decision to the hash."""
@@ -89,10 +105,11 @@ class PaperLedger:
         self.portfolio.on_approval(verdict)
         self.decided("approved", opportunity.opportunity_id, verdict.legs[0].shares, verdict.legs[0].limit)
         for index, leg in enumerate(verdict.legs):
-            self._send(verdict, leg, index, now)
+            self._send(opportunity, verdict, leg, index, now)
 
-    def _send(self, approval: Approval, leg: ApprovedLeg, index: int, now: int) -> None:
-        intent = plan(approval, leg, self._book_of(leg.leg.token), now=now)
+    def _send(self, opportunity: Opportunity, approval: Approval, leg: ApprovedLeg, index: int, now: int) -> None:
+        book = self._book_of(leg.leg.token)
+        intent = plan(approval, leg, book, now=now)
         if isinstance(intent, PlanSkip):
             self._report.plan_skips[str(intent.reason)] += 1
             self.decided("skipped", approval.opportunity_id, intent.reason)
@@ -100,26 +117,23 @@ class PaperLedger:
             return
         self._report.orders += 1
         self._number += 1
-        arrives = now + ORDER_PATH_NS + HOLD_NS
-        order = Travelling(arrives=arrives, approval=approval, leg=leg, intent=intent)
-        heapq.heappush(self._travelling, (arrives, self._number, order))
+        noted = self._collector.sent(opportunity)
+        order = Travelling(number=self._number, approval=approval, leg=leg, intent=intent, noted=noted)
+        noted.optimistic = fills.at_once(book, intent, order.fees)
+        arrives = now + fills.ARRIVES_AFTER
+        self._agenda.at(arrives, partial(self._match, order))
+        self._agenda.at(now + fills.ARRIVES_LATE, partial(self._match_late, order))
         self.decided("sent", approval.opportunity_id, intent.shares, intent.limit, arrives)
         self.portfolio.on_order(_update(approval, leg, index, OrderState.DELAYED, ZERO, now))
 
-    def arrive(self, *, until: int) -> None:
-        """Match every order that arrives before `until`, against the books as they are."""
-        while self._travelling and self._travelling[0][0] <= until:
-            arrives, number, order = heapq.heappop(self._travelling)
-            self._match(order, number, arrives)
-
-    def _match(self, order: Travelling, number: int, now: int) -> None:
-        book = self._book_of(order.intent.token)
-        fees = FeeSchedule(order.leg.leg.fee_rate, order.leg.leg.fee_exponent)
-        take = None if book is None else _paper_take(book, order.intent, fees)
+    def _match(self, order: Travelling, now: int) -> None:
+        self._mark_later(order, now)
+        take = fills.on_arrival(self._book_of(order.intent.token), order.intent, order.fees)
         if take is None:
             self.decided("unfilled", order.approval.opportunity_id)
             self.portfolio.on_order(_update(order.approval, order.leg, 0, OrderState.CANCELLED, ZERO, now))
             return
+        order.noted.filled = fills.paid(take)
         self._report.fills += 1
         self._report.fees += take.fee
         self.decided("filled", order.approval.opportunity_id, take.shares, take.vwap, take.fee)
@@ -129,7 +143,28 @@ class PaperLedger:
         held.cost += take.all_in
         held.fees += take.fee
         self.portfolio.on_order(_update(order.approval, order.leg, 0, OrderState.FILLED, take.shares, now))
-        self.portfolio.on_fill(_fill(order, take, number, now))
+        self.portfolio.on_fill(_fill(order, take, now))
+
+    def _match_late(self, order: Travelling, _now: int) -> None:
+        if not fills.lost(order.approval.opportunity_id):
+            book = self._book_of(order.intent.token)
+            order.noted.pessimistic = fills.paid(fills.on_arrival(book, order.intent, order.fees))
+
+    def _mark_later(self, order: Travelling, now: int) -> None:
+        """Look at the middle again later, and at what the other outcome costs now."""
+        other = self._other_of(order.intent.token)
+        book = None if other is None else self._book_of(other)
+        if book is not None and book.asks and book.asks[0].price < ONE:
+            price = book.asks[0].price
+            order.noted.opposite = Paid(shares=ONE, price=price, fee=order.fees.fee(shares=ONE, price=price))
+        for seconds in MARK_SECONDS:
+            if now + seconds * NANOS <= order.approval.expiry:
+                self._agenda.at(now + seconds * NANOS, partial(self._mark, order, seconds))
+
+    def _mark(self, order: Travelling, seconds: int, _now: int) -> None:
+        book = self._book_of(order.intent.token)
+        if book is not None and book.mid is not None and not book.crossed:
+            order.noted.marks[seconds] = book.mid
 
     def settle(self, payouts: Mapping[str, Decimal], *, now: int) -> None:
         """The market of these tokens is decided; `payouts` is dollars a share."""
@@ -143,11 +178,6 @@ class PaperLedger:
             self._report.pnl += pnl
             self.decided("settled", token, payout, pnl)
             self.portfolio.on_settlement(_settlement(token, held, payout, pnl, self.portfolio.equity + pnl, now))
-
-
-def _paper_take(book: Book, intent: Intent, fees: FeeSchedule) -> Take | None:
-    levels = tuple(Level(price, size * HAIRCUT) for price, size in book.asks)
-    return walk(levels, side=Side.BUY, fees=fees, shares=intent.shares, limit=intent.limit)
 
 
 def _update(
@@ -173,10 +203,10 @@ def _update(
     )
 
 
-def _fill(order: Travelling, take: Take, number: int, now: int) -> Fill:
+def _fill(order: Travelling, take: Take, now: int) -> Fill:
     update = _update(order.approval, order.leg, 0, OrderState.FILLED, take.shares, now)
     return Fill(
-        trade_id=f"paper:{number}",
+        trade_id=f"paper:{order.number}",
         order_hash=update.order_hash,
         opportunity_id=update.opportunity_id,
         slug=update.slug,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from pmarb.domain.evidence import Evidence, joined
+from pmarb.domain.trading import Mode, filled_as
 from pmarb.domain.values import ZERO
 
 
@@ -57,6 +59,7 @@ class TapeReport:
     lacks: list[str] = field(default_factory=list)
     settlement: Agreement = field(default_factory=Agreement)
     decision_hash: str = ""
+    evidence: Evidence = field(default_factory=Evidence)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -78,6 +81,8 @@ class TapeReport:
             "unsettled": self.unsettled,
             "fees": str(self.fees),
             "pnl": str(self.pnl),
+            "fills_by": by_mode(self.evidence),
+            "samples": len(self.evidence.samples),
             "settlement": self.settlement.as_dict(),
             "decision_hash": self.decision_hash,
         }
@@ -105,6 +110,19 @@ class Report:
             "settled": sum(tape.settled for tape in self.tapes),
             "fees": str(sum((tape.fees for tape in self.tapes), ZERO)),
             "pnl": str(sum((tape.pnl for tape in self.tapes), ZERO)),
+            "fills_by": by_mode(joined(tuple(tape.evidence for tape in self.tapes))),
             "decision_hash": self.decision_hash,
             "tapes": [tape.as_dict() for tape in self.tapes],
         }
+
+
+def by_mode(evidence: Evidence) -> dict[str, Any]:
+    """The three fills of every order whose market was decided, and the gap in P&L between the outer two."""
+    modes = {name: filled_as(evidence.bets, name) for name in ("optimistic", "filled", "pessimistic")}
+    gap = modes["optimistic"].pnl - modes["pessimistic"].pnl
+    return {**{name: _mode(mode) for name, mode in modes.items()}, "gap": str(gap)}
+
+
+def _mode(mode: Mode) -> dict[str, Any]:
+    per_share = None if mode.per_share is None else round(mode.per_share, 6)
+    return {"fills": mode.fills, "shares": str(mode.shares), "pnl": str(mode.pnl), "per_share": per_share}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pmarb.venue import tape
-from services.replay.__main__ import main, replay
+from services.replay.__main__ import main
+from services.replay.run import Parameters, replay
 from tests.scanning import SHARED, write_tape
 
 
@@ -42,7 +43,7 @@ def test_a_file_that_is_no_tape_is_named(tmp_path: Path, content: bytes, capsys:
 def test_late_makers_are_found_traded_and_settled(tmp_path: Path) -> None:
     path = tmp_path / "late.tape.jsonl.zst"
     write_tape(path, seed=3)
-    first, second = replay([path], model_weight=1.0), replay([path], model_weight=1.0)
+    first, second = replay([path], Parameters(model_weight=1.0)), replay([path], Parameters(model_weight=1.0))
     assert first.decision_hash == second.decision_hash
     result = first.tapes[0]
     assert result.opportunities > 0
@@ -59,7 +60,7 @@ def test_the_outcome_changes_the_result_and_the_hash(tmp_path: Path) -> None:
     for winner in ("Up", "Down"):
         path = tmp_path / f"{winner}.tape.jsonl.zst"
         write_tape(path, seed=3, winner=winner)
-        reports.append(replay([path], model_weight=1.0))
+        reports.append(replay([path], Parameters(model_weight=1.0)))
     assert reports[0].decision_hash != reports[1].decision_hash
     assert {report.tapes[0].pnl > 0 for report in reports} == {True, False}
 
@@ -67,7 +68,7 @@ def test_the_outcome_changes_the_result_and_the_hash(tmp_path: Path) -> None:
 def test_settings_change_decisions(tmp_path: Path) -> None:
     path = tmp_path / "x.tape.jsonl.zst"
     write_tape(path, seed=3)
-    assert replay([path], min_edge=Decimal("0.6"), model_weight=1.0).tapes[0].opportunities == 0
+    assert replay([path], Parameters(min_edge=Decimal("0.6"), model_weight=1.0)).tapes[0].opportunities == 0
 
 
 @pytest.mark.parametrize("name", ["leafuryk-btc5m-20260302", "weiuou-updown15m-20260109", "borisz-btc15m-20251226"])

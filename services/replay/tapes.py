@@ -1,0 +1,165 @@
+"""A recording, decoded and fed to the engine.
+
+Where a tape holds oracle ticks but no spot, the oracle itself stands in for the spot, and only in markets that settle
+on its single tick: it is then the settlement stream, seen as late as anyone saw it. Markets on an average need a spot
+and stay unpriced without. Proxy strikes are a recorder's guess and never used.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from pmarb.domain.values import ONE
+from pmarb.venue import gamma, tape
+from pmarb.venue.parse import (
+    BestBidAskFrame,
+    BookFrame,
+    Frame,
+    ParseError,
+    PriceChangeFrame,
+    ResolvedFrame,
+    Source,
+    TickSizeFrame,
+    frames,
+    milliseconds,
+    number,
+    plain,
+    rtds,
+    spot,
+)
+from services.replay.engine import Engine, Window
+from services.replay.report import TapeReport
+from services.risk.decide import Limits as RiskLimits
+from services.scanner.decide import Limits
+
+
+class TapeReplay:
+    """One tape through an engine of its own."""
+
+    def __init__(self, path: Path, *, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
+        self._path = path
+        name = path.name.removesuffix(".tape.jsonl.zst")
+        self._engine = Engine(name=name, limits=limits, risk=risk, bankroll=bankroll)
+        self._handlers: dict[str, Callable[[msgspec.Raw, int], None]] = {
+            "clob.market": self._on_market_frame,
+            "gamma": self._on_gamma,
+            "rtds": self._on_rtds,
+            "spot.binance": self._on_spot,
+            "oracle.strike": self._on_strike,
+        }
+
+    def run(self) -> TapeReport:
+        """Read the tape to its end.
+
+        Raises:
+            TapeError: the file is not a tape. What single messages say is counted, never raised.
+        """
+        engine, handlers = self._engine, self._handlers
+        agenda, report = engine.agenda, engine.report
+        last = events = 0
+        for line in tape.raw_lines(self._path):
+            events += 1
+            last = line.t
+            if agenda.next_due < last:
+                agenda.run(until=last - 1)
+            handler = handlers.get(line.src)
+            if handler is None:
+                continue
+            try:
+                handler(line.msg, last)
+            except ParseError:
+                report.malformed += 1
+        report.events = events
+        return engine.conclude(last)
+
+    # ------------------------------------------------------------------------------------------------------ messages
+
+    def _on_gamma(self, raw: msgspec.Raw, now: int) -> None:
+        body = tape.strip(plain(raw))
+        market = gamma.market_from(body)
+        if not market.closed:
+            self._engine.announce(market)
+            return
+        window = self._engine.windows.get(market.slug)
+        if window is None:
+            return
+        prices = gamma.outcome_prices(body)
+        winner = next((label for label, price in prices.items() if price == ONE), "")
+        self._engine.decide(window, winner, now)
+        strike, _ = gamma.strikes(body)
+        ours = window.our_strike
+        if strike is not None and ours is not None:
+            self._engine.report.settlement.strike_errors_bps.append(abs(ours / strike - 1) * 1e4)
+
+    def _on_strike(self, raw: msgspec.Raw, _now: int) -> None:
+        body = plain(raw)
+        if not isinstance(body, dict):
+            raise ParseError("strike was not an object")
+        window = self._engine.windows.get(str(body.get("slug")))
+        real = not str(body.get("source", "proxy")).startswith("proxy")
+        if window is not None and real:
+            self._engine.seen.add("strike")
+            window.watched.stated_strike = float(number(body.get("price_to_beat"), "price_to_beat"))
+
+    def _on_rtds(self, raw: msgspec.Raw, now: int) -> None:
+        for tick in rtds(raw):
+            if tick.source is Source.ORACLE:
+                self._engine.oracle(tick.asset, tick.price, ts_event=tick.ts_event, now=now)
+
+    def _on_spot(self, raw: msgspec.Raw, now: int) -> None:
+        tick = spot(raw)
+        if tick is not None:
+            self._engine.spot(tick.asset, tick.price, ts_event=tick.ts_event, now=now)
+
+    def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
+        engine = self._engine
+        engine.heard(now)
+        touched: dict[str, Window] = {}
+        for frame in frames(raw):
+            for token in self._take(frame, now):
+                window = engine.of_token[token]
+                touched[window.watched.market.slug] = window
+        for window in touched.values():
+            engine.changed(window, now)
+
+    def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
+        """Apply a frame; the tokens whose books it changed."""
+        books = self._engine.books
+        match frame:
+            case PriceChangeFrame():
+                return self._take_changes(frame, now)
+            case BookFrame() if frame.asset_id in books:
+                self._engine.seen.update(("book", "size"))
+                books[frame.asset_id].snapshot(frame, ts_init=now)
+                return (frame.asset_id,)
+            case BestBidAskFrame() if frame.asset_id in books:
+                self._engine.seen.add("book")
+                books[frame.asset_id].top(frame, ts_init=now)
+                return (frame.asset_id,)
+            case TickSizeFrame() if frame.asset_id in books:
+                books[frame.asset_id].set_tick(frame.new_tick_size)
+            case ResolvedFrame():
+                window = self._engine.of_condition.get(frame.market)
+                if window is not None:
+                    self._engine.decide(window, frame.winning_outcome, now)
+            case _:
+                pass
+        return ()
+
+    def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
+        books = self._engine.books
+        changed: dict[str, str | None] = {}
+        token, book = "", None
+        for change in frame.price_changes:
+            if change.asset_id != token:
+                token = change.asset_id
+                book = books.get(token)
+            if book is not None and book.sized:
+                book.change(buy=change.side == "BUY", price=change.price, size=change.size)
+                changed[token] = change.hash
+        ts_event = milliseconds(frame.timestamp)
+        for token, digest in changed.items():
+            books[token].changed(digest=digest, ts_event=ts_event, ts_init=now)
+        return tuple(changed)
