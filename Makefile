@@ -15,9 +15,11 @@ SCENARIO ?= slow_makers
 SEED     ?= 1
 SPEED    ?= 10
 WORKERS  ?= 2
+SEEDS    ?= 4
+FIRST_SEED ?= 1
 ARGS     ?=
 
-.PHONY: help .venv demo up test check bench compose-test lock fmt clean
+.PHONY: help .venv demo up test check bench meter-trial compose-test lock fmt clean
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -52,6 +54,9 @@ check: $(STAMP) ## format, lint, types, architecture, tests
 
 bench: $(STAMP) ## what is measured, against a baseline of the same run [ARGS]
 	@$(BIN)/python -m bench $(ARGS)
+
+meter-trial: $(STAMP) ## the meter on markets whose truth is known [SEEDS FIRST_SEED ARGS]
+	@$(BIN)/python -m bench.trial --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(ARGS)
 
 compose-test: $(STAMP) ## docker compose for real, where an engine answers
 	@$(BIN)/python -m tests.compose.run $(ARGS)

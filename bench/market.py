@@ -29,7 +29,9 @@ from services.sandbox.world import RunSettings, World
 ANCHOR_NS: Final = 1_795_000_200 * SECOND_NS
 FAMILIES: Final = ("5m",)
 """The shortest windows give the most independent outcomes for the time they cost."""
-STEP_NS: Final = int(__import__("os").environ.get("STEP", "50")) * MS_NS
+STEP_NS: Final = 50 * MS_NS
+"""The grid of the index. Makers draw a lag every 200 ms and hold it: looked at on this grid they answer a move after
+0.3 s in the middle, as measured (defaults.json, `simulator`)."""
 SECOND_STEPS: Final = SECOND_NS // STEP_NS
 SPOT_STEPS: Final = max(1, 100 * MS_NS // STEP_NS)
 WARM_UP_S: Final = 2400

@@ -7,7 +7,7 @@ from enum import StrEnum
 from statistics import NormalDist
 from typing import Final
 
-BETTORS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+BETTORS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Fractions of those who bet on middles: what is certain within cents can bear larger ones than what pays 0 or 1."""
 
 
@@ -56,7 +56,8 @@ def e_value(blocks: Iterable[Sequence[tuple[float, float]]], *, fraction: float 
     """
     wealth = 1.0
     for block in blocks:
-        wealth *= max(0.0, 1 + fraction * sum(value / cost - 1 for cost, value in block))
+        stake = min(fraction, 1 / max(1, len(block)))  # Nobody can lose more than there is
+        wealth *= 1 + stake * sum(value / cost - 1 for cost, value in block)
     return wealth
 
 

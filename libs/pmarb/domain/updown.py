@@ -25,6 +25,7 @@ class Missing(StrEnum):
 class Model:
     """Parameters of the model: `k_variance` scales the variance by family, `nu` is the Student-t tail.
 
+    `cv_sigma` is how far off the volatility's estimate usually is, as a fraction of it (quant.md 2.4).
     `order_time_s` is how long an order travels and is held: the price moves on meanwhile, so it widens the error.
     """
 
@@ -33,6 +34,7 @@ class Model:
     lowest_probability: float = 0.005
     max_basis_bps: float = 25.0
     order_time_s: float = 0.38
+    cv_sigma: float = 0.22
 
 
 DEFAULT_MODEL: Final = Model()
@@ -82,7 +84,14 @@ def fair_value(
     up = cumulative(moments.z(strike), model.nu)
     return Fair(
         up=min(max(up, model.lowest_probability), 1 - model.lowest_probability),
-        se=standard_error(moments=moments, strike=strike, sigma=sigma, data_age=age, order_time=model.order_time_s),
+        se=standard_error(
+            moments=moments,
+            strike=strike,
+            sigma=sigma,
+            data_age=age,
+            order_time=model.order_time_s,
+            cv_sigma=model.cv_sigma,
+        ),
         strike=strike,
         nowcast=nowcast,
         basis=basis,
