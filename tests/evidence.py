@@ -64,7 +64,7 @@ def samples_with(model_noise: float, market_noise: float, *, windows: int, seed:
                     model=min(max(true + rng.gauss(0, model_noise), 0.02), 0.98),
                     mid=mid,
                     asks=(mid + 0.005, 1 - mid + 0.005),
-                    fee_rate=0.07,
+                    fee_rate=Decimal("0.07"),
                     happened=happened,
                 )
             )

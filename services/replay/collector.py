@@ -29,7 +29,7 @@ class Glance:
     model: float
     mid: float | None
     asks: tuple[float, float] | None
-    fee_rate: float
+    fee_rate: Decimal
 
 
 class Collector:

@@ -260,7 +260,7 @@ class Engine:
         if unfed(window.underlying, self._limits, real=now) is not None:
             return
         asks, mid = self._tops(window, now)
-        rate = 0.0 if market.fees is None else float(market.fees.rate)
+        rate = ZERO if market.fees is None else market.fees.rate
         glance = Glance(at=now, closes_at=market.closes_at, model=fair.up, mid=mid, asks=asks, fee_rate=rate)
         self.collector.glanced(market.slug, glance)
 

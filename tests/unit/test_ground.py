@@ -37,8 +37,10 @@ IN_ROOT = {
 }
 # The model of the underlying: estimates of probabilities and of the price of a coin, which are never booked.
 MODEL = {"fairvalue.py", "market.py", "underlying.py", "updown.py", "volatility.py"}
+MODEL |= {"bootstrap.py", "evidence.py", "forecasts.py", "logistic.py", "meter.py", "scoring.py", "sequential.py"}
+MODEL |= {"trading.py"}
 MONEY = re.compile(r"usd|cash|cost|edge|fee|pnl|shares|limit|notional|payout|reserved|bankroll|tick$|vwap")
-LOCKED = "alerter all build cli console dev embedded executor migrate replay risk sandbox scanner"
+LOCKED = "alerter all build cli console dev embedded evaluate executor migrate replay risk sandbox scanner"
 SECRET = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|(?i:private_key|secret|token)\s*[=:]\s*[\"']?0x[0-9a-f]{64}")
 
 

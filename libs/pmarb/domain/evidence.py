@@ -33,7 +33,7 @@ class Sample:
     model: float
     mid: float | None
     asks: tuple[float, float] | None
-    fee_rate: float
+    fee_rate: Decimal
     happened: bool
 
 

@@ -179,7 +179,7 @@ def _at_random(
             assert sample.asks is not None
             ask = sample.asks[side]
             won = sample.happened == (side == 0)
-            yield bet.window, won - ask - sample.fee_rate * ask * (1 - ask)
+            yield bet.window, won - ask - float(sample.fee_rate) * ask * (1 - ask)
 
 
 def _buckets(filled: Iterable[tuple[Bet, Paid]]) -> tuple[Bucket, ...]:
