@@ -220,7 +220,7 @@ def _frame(market: Market, now: int) -> BookFrame:
 
 def _levels(market: Market, side: Side) -> list[WireLevel]:
     return [
-        WireLevel(price=str(_dollars(price)), size=_dollars(size))
+        WireLevel(price=str(_dollars(price)), size=str(_dollars(size)))
         for price, size in market.book.sizes(outcome=0, side=side)
     ]
 

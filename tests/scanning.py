@@ -54,8 +54,8 @@ def a_book(token: str, *, bid: str, ask: str, size: str = "100", at: int = START
     book = LocalBook(token)
     frame = BookFrame(
         asset_id=token,
-        bids=[WireLevel(price=bid, size=Decimal(size))] if Decimal(bid) > 0 else [],
-        asks=[WireLevel(price=ask, size=Decimal(size))] if Decimal(ask) < 1 else [],
+        bids=[WireLevel(price=bid, size=size)] if Decimal(bid) > 0 else [],
+        asks=[WireLevel(price=ask, size=size)] if Decimal(ask) < 1 else [],
         timestamp=at // 1_000_000,
     )
     book.snapshot(frame, ts_init=at)

@@ -29,7 +29,7 @@ from pmarb.venue.parse import (
     rtds,
     spot,
 )
-from services.replay.engine import Engine, Window
+from services.replay.engine import Engine
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
@@ -114,14 +114,14 @@ class TapeReplay:
             self._engine.spot(tick.asset, tick.price, ts_event=tick.ts_event, now=now)
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
-        engine = self._engine
+        engine, of_token = self._engine, self._engine.of_token
         engine.heard(now)
-        touched: dict[str, Window] = {}
-        for frame in frames(raw):
-            for token in self._take(frame, now):
-                window = engine.of_token[token]
-                touched[window.watched.market.slug] = window
-        for window in touched.values():
+        touched = {token: None for frame in frames(raw) for token in self._take(frame, now)}
+        if len(touched) < 2:
+            for token in touched:
+                engine.changed(of_token[token], now)
+            return
+        for window in {id(window): window for window in map(of_token.__getitem__, touched)}.values():
             engine.changed(window, now)
 
     def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
@@ -149,17 +149,12 @@ class TapeReplay:
         return ()
 
     def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
-        books = self._engine.books
-        changed: dict[str, str | None] = {}
-        token, book = "", None
-        for change in frame.price_changes:
-            if change.asset_id != token:
-                token = change.asset_id
-                book = books.get(token)
-            if book is not None and book.sized:
-                book.change(buy=change.side == "BUY", price=change.price, size=change.size)
-                changed[token] = change.hash
+        books, changed = self._engine.books, []
         ts_event = milliseconds(frame.timestamp)
-        for token, digest in changed.items():
-            books[token].changed(digest=digest, ts_event=ts_event, ts_init=now)
+        for token in dict.fromkeys([change.asset_id for change in frame.price_changes]):
+            book = books.get(token)
+            if book is not None and book.sized:
+                digest = book.take(frame.price_changes)
+                book.changed(digest=digest, ts_event=ts_event, ts_init=now)
+                changed.append(token)
         return tuple(changed)

@@ -1,7 +1,6 @@
 """Whatever arrives, the parsers answer with a value or with ParseError."""
 
 import json
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -75,7 +74,7 @@ def _feed(book: LocalBook, frame: parse.Frame) -> None:
         book.snapshot(frame, ts_init=1)
     elif isinstance(frame, parse.PriceChangeFrame):
         for change in frame.price_changes:
-            book.change(buy=change.side == "BUY", price=change.price, size=change.size)
+            book.change(change)
         book.changed(digest=None, ts_event=parse.milliseconds(frame.timestamp), ts_init=1)
     elif isinstance(frame, parse.BestBidAskFrame):
         book.top(frame, ts_init=1)
@@ -99,7 +98,8 @@ def test_the_kept_top_is_the_top_of_the_exact_book(steps: list[tuple[bool, int, 
     book = LocalBook("1")
     book.snapshot(parse.BookFrame(asset_id="1", bids=[], asks=[], timestamp=0), ts_init=1)
     for buy, cents, size in steps:
-        book.change(buy=buy, price=f"0.{cents:02d}", size=Decimal(size))
+        side = "BUY" if buy else "SELL"
+        book.change(parse.WireChange(asset_id="1", side=side, price=f"0.{cents:02d}", size=str(size)))
         book.changed(digest=None, ts_event=1, ts_init=1)
         exact = book.book()
         assert book.bid == pytest.approx(float(exact.bids[0].price) if exact.bids else 0)

@@ -124,8 +124,9 @@ def test_of_two_fee_schedules_the_dearer_counts() -> None:
 
 def test_changes_keep_the_top_and_disagreement_shows() -> None:
     book = a_book("1", bid="0.49", ask="0.50")
-    book.change(buy=True, price=".495", size=Decimal(3))
-    book.change(buy=False, price="0.5", size=Decimal(0))
+    book.change(parse.WireChange(asset_id="1", side="BUY", price=".495", size="3"))
+    book.change(parse.WireChange(asset_id="1", side="SELL", price="0.5", size="0"))
+    book.change(parse.WireChange(asset_id="2", side="SELL", price="0.5", size="8"))
     book.changed(digest="h", ts_event=9, ts_init=9)
     assert (book.bid, book.ask) == (0.495, 1.0)
     assert book.agrees("0.495", "1")

@@ -25,7 +25,7 @@ from pmarb.domain.trading import Trading
 from pmarb.domain.values import NANOS
 
 FEWEST: Final = 39
-"""Trades that show 2 cents when marks scatter by 5 (quant.md 6.4): before anything is known, what it will take."""
+"""Trades that show 2 cents when marks scatter by 5 (quant.md 6.4): below that no mean says anything either way."""
 OUTCOME_SD: Final = 0.5
 TOGETHER: Final = 30 * NANOS
 """Marks of trades of the same half minute are decided together."""
@@ -136,6 +136,11 @@ def _criteria(
     mean = mark if mark is not None else found.result
     gap = scores.gap if scores is not None else None
     return (
+        Criterion(
+            name=f"fills in at least {FEWEST} windows",
+            met=mean is not None and mean.clusters >= FEWEST,
+            found="0" if mean is None else str(mean.clusters),
+        ),
         Criterion(
             name=f"e-value of {'marks' if mark is not None else 'outcomes'} at least {standard.gate:g}",
             met=proof >= standard.gate,

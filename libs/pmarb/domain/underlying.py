@@ -39,7 +39,7 @@ class SecondPrices:
         self._prices[second] = price
         if self.last is None or second > self.last:
             self.last = second
-            if len(self._prices) > KEPT + 600:
+            if len(self._prices) > 2 * KEPT:  # Rarely, because it copies what is kept
                 self._prices = {s: p for s, p in self._prices.items() if s > second - KEPT}
 
     def exactly(self, second: int) -> float | None:

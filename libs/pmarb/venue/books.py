@@ -1,12 +1,26 @@
 """Books kept from the market channel's frames: a snapshot, then changes, checked against the tops the venue states."""
 
+from collections.abc import Iterable
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from pmarb.domain.book import Book, Level, mirror
 from pmarb.domain.values import ZERO
-from pmarb.venue.parse import UNIT, BestBidAskFrame, BookFrame, ParseError, WireLevel, milliseconds, number, price_units
+from pmarb.venue.parse import (
+    MOST_SHARES,
+    UNIT,
+    BestBidAskFrame,
+    BookFrame,
+    ParseError,
+    WireChange,
+    WireLevel,
+    known_units,
+    milliseconds,
+    number,
+    price_units,
+    size_of,
+)
 
 _UNIT: Final = Decimal(UNIT)
 _prices: dict[int, Decimal] = {}
@@ -75,12 +89,27 @@ class LocalBook:
         self._floor = self.ts_event
         return True
 
-    def change(self, *, buy: bool, price: str, size: Decimal) -> None:
+    def change(self, change: WireChange) -> None:
         """Set the total at a level. Follow with `changed` once the frame is through."""
-        units = price_units(price)
-        if not (size.is_finite() and size >= ZERO):
-            raise ParseError(f"size was {size}")
-        if buy:
+        self.take((change,))
+
+    def take(self, changes: Iterable[WireChange]) -> str | None:
+        """The same for those of a frame's changes that are ours; the hash of the last one."""
+        token, last = self.token, None
+        try:
+            for change in changes:  # Millions a minute in a replay: `price_units` and `size_of`, without the calls
+                if change.asset_id == token:
+                    last, price, size = change.hash, change.price, Decimal(change.size)
+                    if not ZERO <= size < MOST_SHARES:
+                        raise ParseError(f"size was {size}")
+                    units = known_units[price] if price in known_units else price_units(price)
+                    self._set(change.side, units, size)
+        except InvalidOperation:
+            raise ParseError("size was not a number") from None
+        return last
+
+    def _set(self, side: str, units: int, size: Decimal) -> None:
+        if side == "BUY":
             if size:
                 self._bids[units] = size
                 if units > self._bid:
@@ -157,11 +186,7 @@ class LocalBook:
 
 
 def _levels(levels: list[WireLevel]) -> dict[int, Decimal]:
-    found = {price_units(level.price): level.size for level in levels}
-    for size in found.values():
-        if not (size.is_finite() and size >= ZERO):
-            raise ParseError(f"size was {size}")
-    return {units: size for units, size in found.items() if size}
+    return {price_units(level.price): size for level in levels if (size := size_of(level.size))}
 
 
 class MirrorBook:

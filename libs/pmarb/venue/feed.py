@@ -347,7 +347,7 @@ class _Shard:
             book = self.books.get(change.asset_id)
             if book is None or change.asset_id not in self.valid or book.outdated(ts_event):
                 continue
-            book.change(buy=change.side == "BUY", price=change.price, size=change.size)
+            book.change(change)
             last[change.asset_id] = change
         for token, change in last.items():
             book = self.books[token]
