@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import typer
 
-from pmarb.db import views
+from pmarb.db import foreign, views
 from pmarb.settings import Settings
 from services.cli import context
+from services.cli.books import consistent
 from services.cli.compare import Audit, Check, LedgerView, Match, VenueView, agree, audit, books_balance
 from services.cli.output import Json, print_json, say
 from services.cli.trouble import FAILED, Trouble
@@ -22,7 +23,7 @@ _STATUS: Final = {"MATCHED": "provisional", "MINED": "provisional", "CONFIRMED":
 
 @app.command("audit")
 def command(json: Json = False) -> None:
-    """Compare ledger and venue: orders, trades, positions, cash, and that every account sums to zero.
+    """Compare ledger and venue: orders, trades, positions, cash; and the ledger with itself: every account explained.
 
     Exit code 0 only if they agree. What is in flight is asked again for some seconds before it counts.
     """
@@ -59,10 +60,11 @@ def _once(of: Settings, ledger: views.Connection) -> Audit:
     ours = ledger_view(ledger)
     if of.venue != "sandbox":
         raise Trouble("The audit against Polymarket itself is not built yet; it works against the sandbox.", FAILED)
+    itself = consistent(ledger)
     if of.execution == "paper":
         note = Check(name="venue", ok=True, detail="paper trading: the venue has no account of ours to compare with")
-        return audit([*books_balance(ours), note])
-    return audit(agree(ours, venue_view(of, ours)))
+        return audit([*books_balance(ours), *itself, note])
+    return audit([*agree(ours, venue_view(of, ours)), *itself])
 
 
 def ledger_view(ledger: views.Connection) -> LedgerView:
@@ -80,6 +82,7 @@ def ledger_view(ledger: views.Connection) -> LedgerView:
         },
         positions={position.token: position.shares for position in views.positions(ledger)},
         worthless=frozenset(row.token for row in settled if row.payout == 0),
+        foreign=foreign.listed(ledger, limit=10_000),
     )
 
 

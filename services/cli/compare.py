@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from pmarb.db.foreign import Movement
 from pmarb.domain.ledger import Account
 from pmarb.domain.values import ZERO
 
@@ -25,7 +26,8 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerView:
-    """What we believe. `worthless` are tokens that resolved against us: the venue may still list them."""
+    """What we believe. `worthless` are tokens that resolved against us: the venue may still list them. The foreign ones
+    are movements of the wallet that are not ours, told apart."""
 
     balances: Mapping[Account, Decimal]
     unbalanced: int
@@ -34,6 +36,22 @@ class LedgerView:
     trades: Mapping[str, Match]
     positions: Mapping[str, Decimal]
     worthless: frozenset[str]
+    foreign: Sequence[Movement] = ()
+
+    @property
+    def foreign_trades(self) -> frozenset[str]:
+        return frozenset(each.movement_id.split(":")[1] for each in self.foreign if each.kind == "trade")
+
+    @property
+    def foreign_orders(self) -> frozenset[str]:
+        return frozenset(each.order_hash for each in self.foreign)
+
+    @property
+    def foreign_shares(self) -> Mapping[str, Decimal]:
+        found: dict[str, Decimal] = {}
+        for each in self.foreign:
+            found[each.token] = found.get(each.token, ZERO) + each.shares
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +103,34 @@ def agree(ledger: LedgerView, venue: VenueView) -> list[Check]:
     """What the ledger owes to the venue."""
     return [
         *books_balance(ledger),
-        _same_set("orders_known", "posted at the venue, unknown to us", venue.order_ids - ledger.order_hashes),
+        _foreign(ledger),
+        _same_set(
+            "orders_known",
+            "posted at the venue, unknown to us",
+            venue.order_ids - ledger.order_hashes - ledger.foreign_orders,
+        ),
         _open_orders(ledger, venue),
         _trades(ledger, venue),
         _positions("positions", ledger, venue.positions),
         _positions("positions_listed", ledger, venue.listed),
-        _money("cash", ledger.balances[Account.CASH] + ledger.balances[Account.RESERVED], venue.cash),
+        _money(
+            "cash",
+            ledger.balances[Account.CASH]
+            + ledger.balances[Account.RESERVED]
+            + sum((each.usd for each in ledger.foreign), ZERO),
+            venue.cash,
+        ),
         _money("capital", -ledger.balances[Account.CAPITAL], venue.deposits),
         _money("fees", ledger.balances[Account.FEES], venue.fees),
     ]
+
+
+def _foreign(ledger: LedgerView) -> Check:
+    """Never wrong by itself, but a person should know whose they are."""
+    words = [f"{each.kind} {each.shares:+f} {each.token[:12]} ${each.usd:+f}" for each in ledger.foreign]
+    return Check(
+        name="foreign", ok=True, detail=f"{len(words)} movements are not ours: {some(words)}" if words else "none"
+    )
 
 
 def _open_orders(ledger: LedgerView, venue: VenueView) -> Check:
@@ -104,16 +141,16 @@ def _open_orders(ledger: LedgerView, venue: VenueView) -> Check:
 
 def _same_set(name: str, problem: str, wrong: Iterable[str], agreed: str = "none unknown") -> Check:
     found = sorted(wrong)
-    return Check(name=name, ok=not found, detail=f"{problem}: {_some(found)}" if found else agreed)
+    return Check(name=name, ok=not found, detail=f"{problem}: {some(found)}" if found else agreed)
 
 
 def _trades(ledger: LedgerView, venue: VenueView) -> Check:
     wrong = [
         f"{trade_id} ledger {_match(ours)} venue {_match(theirs)}"
-        for trade_id in sorted(ledger.trades.keys() | venue.trades.keys())
+        for trade_id in sorted((ledger.trades.keys() | venue.trades.keys()) - ledger.foreign_trades)
         if not _same(ours := ledger.trades.get(trade_id), theirs := venue.trades.get(trade_id))
     ]
-    detail = _some(wrong) if wrong else f"{len(venue.trades)} the same on both sides"
+    detail = some(wrong) if wrong else f"{len(venue.trades)} the same on both sides"
     return Check(name="trades", ok=not wrong, detail=detail)
 
 
@@ -133,12 +170,17 @@ def _never_was(trade: Match | None) -> bool:
 
 
 def _positions(name: str, ledger: LedgerView, theirs: Mapping[str, Decimal]) -> Check:
+    foreign = ledger.foreign_shares
+    ours = {
+        token: ledger.positions.get(token, ZERO) + foreign.get(token, ZERO)
+        for token in ledger.positions.keys() | theirs.keys()
+    }
     wrong = [
-        f"{token[:12]} ledger {ledger.positions.get(token, ZERO)} venue {theirs.get(token, ZERO)}"
-        for token in sorted(ledger.positions.keys() | theirs.keys())
-        if abs(ledger.positions.get(token, ZERO) - theirs.get(token, ZERO)) >= DUST and token not in ledger.worthless
+        f"{token[:12]} ledger {ours[token]} venue {theirs.get(token, ZERO)}"
+        for token in sorted(ours)
+        if abs(ours[token] - theirs.get(token, ZERO)) >= DUST and token not in ledger.worthless
     ]
-    detail = _some(wrong) if wrong else f"{len(ledger.positions)} the same on both sides"
+    detail = some(wrong) if wrong else f"{len(ledger.positions)} the same on both sides"
     return Check(name=name, ok=not wrong, detail=detail)
 
 
@@ -150,6 +192,7 @@ def _match(match: Match | None) -> str:
     return "nothing" if match is None else f"{match.shares} for {match.usd:.6f} fee {match.fee} {match.status}"
 
 
-def _some(found: Sequence[str]) -> str:
+def some(found: Sequence[str]) -> str:
+    """The first few, and how many more there are."""
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "; ".join(found[:SHOWN]) + more

@@ -263,7 +263,6 @@ _ORDERS: LiteralString = """
 
 
 def order_hashes(connection: Connection) -> set[str]:
-    """Every order ever written."""
     with connection.cursor(row_factory=scalar_row) as cursor:
         return {str(order_hash) for order_hash in cursor.execute("SELECT order_hash FROM orders")}
 
@@ -285,7 +284,6 @@ _TRADES: LiteralString = """
 
 
 def settlements(connection: Connection) -> Sequence[SettlementRow]:
-    """Every position that ended, newest first."""
     query: LiteralString = """
         SELECT token, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at, redeemed_at,
             dispute
@@ -294,7 +292,6 @@ def settlements(connection: Connection) -> Sequence[SettlementRow]:
 
 
 def verdicts(connection: Connection, *, limit: int = 50) -> Sequence[Verdict]:
-    """Approvals and rejections."""
     query: LiteralString = """
         SELECT opportunity_id, verdict, reason, detail, slug, judged_at
         FROM verdicts ORDER BY judged_at DESC LIMIT %s"""
@@ -302,7 +299,6 @@ def verdicts(connection: Connection, *, limit: int = 50) -> Sequence[Verdict]:
 
 
 def verdict_counts(connection: Connection) -> Sequence[Count]:
-    """How many were approved and rejected."""
     query: LiteralString = "SELECT verdict AS name, count(*) AS count FROM verdicts GROUP BY 1 ORDER BY 2 DESC"
     return _rows(connection, Count, query)
 
@@ -381,7 +377,6 @@ def tick_to_wire(connection: Connection) -> Latency:
 
 
 def receipts(connection: Connection, *, limit: int = 10, since_real: int = 0) -> Sequence[Receipt]:
-    """Proofs of kills started at or after `since_real`."""
     query: LiteralString = """
         SELECT id, who, why, open_before, cancelled, open_after, unverified, started_real, verified_real
         FROM receipts WHERE started_real >= %s ORDER BY id DESC LIMIT %s"""
@@ -389,7 +384,6 @@ def receipts(connection: Connection, *, limit: int = 10, since_real: int = 0) ->
 
 
 def deliveries(connection: Connection, *, limit: int = 20) -> Sequence[Delivery]:
-    """Alerts."""
     query: LiteralString = """
         SELECT id, kind, priority, title, body, delivered, error, ts_event FROM deliveries ORDER BY id DESC LIMIT %s"""
     return _rows(connection, Delivery, query, limit)

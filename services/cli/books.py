@@ -1,0 +1,107 @@
+"""Whether the ledger agrees with itself: every account explained by orders, trades and settlements, in SQL of its own.
+
+This is a second reader on purpose: it shares nothing with the code that books.
+"""
+
+from typing import Any, Final, LiteralString
+
+import psycopg
+
+from services.cli.compare import Check, some
+
+# What each account must hold, told by the other tables.
+_ACCOUNTS: Final[dict[str, LiteralString]] = {
+    "reserved": """
+        SELECT coalesce(sum(o.reserved - (SELECT coalesce(sum(round(t.shares * t.price, 6) + t.fee), 0) FROM trades t
+            WHERE t.order_hash = o.order_hash)), 0)
+        FROM orders o WHERE NOT EXISTS (SELECT FROM entries WHERE entry_id = 'release:' || o.order_hash)""",
+    "provisional": "SELECT coalesce(sum(round(shares * price, 6)), 0) FROM trades WHERE status = 'provisional'",
+    "confirmed": """
+        SELECT coalesce(sum(round(t.shares * t.price, 6)), 0) FROM trades t JOIN orders o USING (order_hash)
+        WHERE t.status = 'confirmed' AND NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)""",
+    "fees": "SELECT coalesce(sum(fee), 0) FROM trades WHERE status <> 'failed'",
+    "redeemable": """
+        SELECT coalesce(sum(s.payout - coalesce((SELECT sum(p.amount) FROM postings p JOIN entries e USING (entry_id)
+            WHERE e.kind = 'redeem' AND p.account = 'cash'
+                AND (e.ref = s.token OR starts_with(e.ref, s.token || ':'))), 0)), 0)
+        FROM settlements s WHERE s.redeemed_at = 0""",
+    "realised": "SELECT coalesce(sum(cost - payout), 0) FROM settlements",
+}
+
+# What must not exist: the query names each offender.
+_OFFENCES: Final[dict[str, tuple[str, LiteralString]]] = {
+    "entries_complete": (
+        "entries with fewer than two postings",
+        "SELECT entry_id FROM entries e WHERE NOT EXISTS (SELECT FROM postings WHERE entry_id = e.entry_id OFFSET 1)",
+    ),
+    "orders_reserved": (
+        "orders that reserved something else than they may cost",
+        """SELECT o.order_hash FROM orders o WHERE NOT EXISTS (SELECT FROM postings p
+            WHERE p.entry_id = 'reserve:' || o.order_hash AND p.account = 'reserved' AND p.amount = o.reserved)""",
+    ),
+    "orders_released": (
+        "orders whose state and reservation disagree",
+        """SELECT o.order_hash FROM orders o
+            WHERE EXISTS (SELECT FROM entries WHERE entry_id = 'release:' || o.order_hash)
+            AND o.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN')
+            OR NOT EXISTS (SELECT FROM entries WHERE entry_id = 'release:' || o.order_hash)
+            AND o.state IN ('FILLED', 'CANCELLED', 'EXPIRED', 'REJECTED', 'FAILED', 'ABSENT')""",
+    ),
+    "order_states": (
+        "orders whose state their trades deny",
+        """SELECT o.order_hash FROM orders o LEFT JOIN trades t USING (order_hash) GROUP BY o.order_hash, o.state
+            HAVING o.state <> CASE
+                WHEN bool_or(t.status = 'provisional') THEN 'MATCHED'
+                WHEN bool_or(t.status = 'confirmed') THEN 'FILLED'
+                WHEN count(t.trade_id) > 0 THEN 'FAILED'
+                WHEN o.state IN ('FILLED', 'FAILED') THEN ''
+                ELSE o.state END""",
+    ),
+    "trades_booked": (
+        "trades whose standing was not booked",
+        """SELECT trade_id FROM trades t WHERE NOT EXISTS (SELECT FROM entries WHERE entry_id = 'match:' || t.trade_id)
+            OR (t.status = 'confirmed') <> EXISTS (SELECT FROM entries WHERE entry_id = 'confirm:' || t.trade_id)
+            OR (t.status = 'failed') <> EXISTS (SELECT FROM entries WHERE entry_id = 'fail:' || t.trade_id)""",
+    ),
+    "settlements_add_up": (
+        "settlements that are not what was held",
+        """SELECT s.token FROM settlements s LEFT JOIN (
+                SELECT o.token, sum(t.shares) AS shares, sum(round(t.shares * t.price, 6)) AS cost, sum(t.fee) AS fees
+                FROM trades t JOIN orders o USING (order_hash)
+                WHERE t.status = 'confirmed' GROUP BY o.token) AS held USING (token)
+            WHERE (s.shares, s.cost, s.fees) IS DISTINCT FROM (held.shares, held.cost, held.fees)
+                OR s.pnl <> s.payout - s.cost - s.fees OR s.payout > s.shares""",
+    ),
+    "one_order_a_leg": (
+        "approvals carried out twice",
+        "SELECT opportunity_id FROM orders GROUP BY opportunity_id, leg HAVING count(*) > 1",
+    ),
+}
+
+
+def consistent(ledger: psycopg.Connection[Any]) -> list[Check]:
+    """One line a question."""
+    return [_explained(ledger), *(_absent(ledger, name, *rule) for name, rule in _OFFENCES.items())]
+
+
+def _explained(ledger: psycopg.Connection[Any]) -> Check:
+    wrong = []
+    for account, told in _ACCOUNTS.items():
+        (booked,) = _first(ledger, "SELECT coalesce(sum(amount), 0) FROM postings WHERE account = %s", account)
+        (wanted,) = _first(ledger, told)
+        if booked != wanted:
+            wrong.append(f"{account} holds {booked}, orders and trades say {wanted}")
+    return Check(
+        name="accounts_explained", ok=not wrong, detail=some(wrong) if wrong else f"{len(_ACCOUNTS)} accounts are"
+    )
+
+
+def _absent(ledger: psycopg.Connection[Any], name: str, problem: str, query: LiteralString) -> Check:
+    found = [str(row[0]) for row in ledger.execute(query)]
+    return Check(name=name, ok=not found, detail=f"{problem}: {some(found)}" if found else "none otherwise")
+
+
+def _first(ledger: psycopg.Connection[Any], query: LiteralString, *values: object) -> tuple[Any, ...]:
+    row = ledger.execute(query, values).fetchone()
+    assert row is not None
+    return tuple(row)
