@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -17,6 +18,10 @@ import redis
 from pmarb.bus.streams import RedisBus
 from pmarb.db.migrate import upgrade
 from pmarb.embedded import Endpoints, ephemeral
+
+# A busy machine is no reason to fail
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = "migrated"

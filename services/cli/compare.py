@@ -70,11 +70,12 @@ class VenueView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One question and its answer."""
+    """One question and its answer; `fix` is what to do where something is wrong or could be better."""
 
     name: str
     ok: bool
     detail: str
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

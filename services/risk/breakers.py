@@ -22,7 +22,7 @@ def tripped(portfolio: Portfolio, limits: Limits, *, now: int) -> Breaker | None
     if portfolio.drawdown >= limits.drawdown_kill_pct:
         why = f"drawdown {portfolio.drawdown:.1%} from the peak of ${portfolio.peak:.2f}"
         return Breaker(state=TradingState.KILLED, why=why, clears_at=0)
-    midnight = (now // DAY + 1) * DAY
+    midnight = (max(now // DAY, portfolio.day) + 1) * DAY  # A clock that is set back ends no stop sooner
     lost, allowed = -portfolio.day_pnl, limits.daily_loss_pct * portfolio.capital
     if lost >= allowed > Decimal(0):
         why = f"lost ${lost:.2f} today, limit ${allowed:.2f}"

@@ -118,12 +118,23 @@ async def test_stop_and_resume_write_the_truth_and_tell_everybody(pm_arb: Run, r
     assert [type(message) for message in await redis_bus.tail(Stream.CONTROL, since_ns=0)] == [Halt, Resume]
 
 
+def test_money_moved_by_hand_is_told_to_the_ledger(pm_arb: Run) -> None:
+    assert pm_arb("deposit", "50").returncode == 2
+    assert pm_arb("deposit", "lots", "--reason", "x").returncode == 2
+    done = pm_arb("deposit", "50.5", "--reason", "topped up")
+    assert done.returncode == 0
+    assert "Capital is now $50.5" in done.stdout
+    assert pm_arb("deposit", "--reason", "took some home", "--", "-20").returncode == 0
+    assert json_of(pm_arb("pnl", "--json"))["balances"]["cash"] == "30.5"
+
+
 async def test_a_kill_without_an_executor_latches_and_says_that_nothing_was_cancelled(
     pm_arb: Run, redis_bus: RedisBus
 ) -> None:
     done = pm_arb("kill", "--reason", "drill")
     assert done.returncode == 1
     assert "no executor runs" in done.stderr
+    assert "kill --direct" in done.stderr
     assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "KILLED"
     assert pm_arb("stop").returncode == 1  # A halt says less than a kill
     assert isinstance((await redis_bus.tail(Stream.CONTROL, since_ns=0))[0], Kill)
@@ -164,7 +175,27 @@ def test_doctor_says_what_to_do(pm_arb: Run) -> None:
     assert done.returncode == 1
     assert checks["redis"]["ok"]
     assert checks["postgres"]["ok"]
-    assert "pm-arb up" in checks["sandbox"]["detail"]
+    assert "pm-arb up" in checks["venue"]["fix"]
+
+
+def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> None:
+    with running_sandbox() as sandbox:
+        clock = {"CLOCK_SPEED": str(sandbox["clock"]["speed"]), "CLOCK_ANCHOR_NS": str(sandbox["clock"]["anchor_ns"])}
+        done = pm_arb("doctor", "--json", SANDBOX_URL=sandbox["clob"], **clock)
+        checks = json.loads(done.stdout)["checks"]
+        assert [check for check in checks if not check["ok"]] == []
+        assert done.returncode == 0
+        assert " ".join(check["name"] for check in checks) == (
+            "settings python embedded redis redis_aof redis_memory redis_disk postgres schema postgres_disk venue "
+            "clock_venue clock_other markets geoblock sdk credentials wallet closed_only balance allowances "
+            "venue_orders relayer channels kill open_orders"
+        )
+        with psycopg.connect(database_url) as writer:
+            writer.execute("UPDATE trading_state SET state = 'KILLED', why = 'fire'")
+        wrong = pm_arb("doctor", SANDBOX_URL=sandbox["clob"], WALLET_PRIVATE_KEY="0x12", **clock)
+        assert wrong.returncode == 1
+        assert "zero open orders NOT proven   -> pm-arb kill --direct" in wrong.stdout
+        assert "FAIL credentials" in wrong.stdout
 
 
 def test_a_test_alert_without_a_channel_says_how_to_set_one(bare: Run) -> None:

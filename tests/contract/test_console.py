@@ -1,5 +1,6 @@
 """The console over HTTP, as its own process: views, health, control, a clean end."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import views
-from pmarb.domain.messages import Halt, Resume, Stream
+from pmarb.domain.messages import Halt, Kill, Resume, Stream
 from tests.ledgers import with_a_trade
 
 TOKEN = "a-long-enough-token"
@@ -93,7 +94,7 @@ def test_without_postgres_it_says_so_instead_of_crashing(redis_url: str) -> None
         assert client.get("/health").json()["postgres"] == "does not answer"
 
 
-@pytest.mark.parametrize("path", ["/halt", "/resume"])
+@pytest.mark.parametrize("path", ["/halt", "/kill", "/resume"])
 def test_control_needs_a_token_to_exist_and_to_match(redis_url: str, database_url: str, path: str) -> None:
     body = {"reason": "a test"}
     with console(redis_url, database_url) as (client, _):
@@ -125,6 +126,30 @@ def test_a_halt_does_not_weaken_a_kill(redis_url: str, database_url: str) -> Non
         assert answer.json()["state"] == "KILLED"
     with views.connect(database_url) as ledger:
         assert views.state(ledger).state == "KILLED"
+
+
+async def test_the_kill_button_latches_and_brings_the_proof(
+    redis_bus: RedisBus, redis_url: str, database_url: str
+) -> None:
+    header = {"Authorization": f"Bearer {TOKEN}"}
+    with console(redis_url, database_url, CONSOLE_TOKEN=TOKEN) as (client, _):
+        killing = asyncio.create_task(
+            asyncio.to_thread(client.post, "/kill", json={"reason": "the button"}, headers=header, timeout=30)
+        )
+        while not await redis_bus.tail(Stream.CONTROL, since_ns=0):  # noqa: ASYNC110 - another process publishes
+            await asyncio.sleep(0.05)
+        with psycopg.connect(database_url) as writer:  # As an executor does
+            writer.execute(
+                "INSERT INTO receipts (who, why, open_before, cancelled, open_after, started_real, verified_real, "
+                """ts_event) VALUES ('state', 'killed', '["0x1"]', '{"0x1": "cancelled"}', '[]', %s, %s, 0)""",
+                (time.time_ns(), time.time_ns()),
+            )
+        answer = (await killing).json()
+        assert answer["state"] == "KILLED"
+        assert answer["note"].startswith("KILLED. 1 orders cancelled, none open afterwards (receipt ")
+        assert client.get("/status").json()["state"]["why"] == "the button"
+        assert 'id="kill"' in client.get("/").text
+    assert [type(message) for message in await redis_bus.tail(Stream.CONTROL, since_ns=0)] == [Kill]
 
 
 def test_a_foreign_host_name_is_refused(redis_url: str, database_url: str) -> None:

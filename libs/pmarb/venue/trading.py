@@ -137,6 +137,22 @@ class SdkVenue:
         """The address that holds the money."""
         return str(self._client.wallet)
 
+    @property
+    def signature_type(self) -> int:
+        """0 EOA, 1 proxy, 2 Safe, 3 deposit wallet."""
+        return sdk.signature_type(self._client)
+
+    async def allowances(self) -> dict[str, int]:
+        """How much pUSD each contract of the venue may take, in millionths."""
+        async with _reading():
+            found = await self._client.get_balance_allowance(asset_type="COLLATERAL")
+        return dict(found.allowances)
+
+    async def closed_only(self) -> bool:
+        """Whether the account may only reduce."""
+        async with _reading():
+            return await self._client.get_closed_only_mode()
+
     def user_stream(self, wake: Callable[[], None]) -> UserStream:
         """A reader that calls `wake` whenever something of ours may have changed."""
         return UserStream(self._urls.ws_user, self._client.credentials, wake)
