@@ -45,7 +45,7 @@ _CENTS_IN_UNITS: Final = 10**8
 
 
 class SkipReason(StrEnum):
-    """Why an approval was not sent. The first word of the order's cause; the docs table is generated from this."""
+    """Why an approval was not sent: the first word of the order's cause (docs/messages.md has the words for people)."""
 
     EXPIRED = "expired"
     UNSUPPORTED = "unsupported"
