@@ -22,8 +22,8 @@ STATES: Final[dict[OrderState, str]] = {
     OrderState.CANCELLED: "ended without a trade, or never sent (a skipped approval)",
     OrderState.EXPIRED: "ended by its own time",
     OrderState.REJECTED: (
-        "the venue proved that it did not take it; `no_match: ` means nothing was left at our price, `paused: ` that it "
-        "takes no orders now"
+        "the venue proved that it did not take it; `no_match: ` means nothing was left at our price, "
+        "`paused: ` that it takes no orders now"
     ),
     OrderState.FAILED: "every trade of it failed on chain and was reversed",
     OrderState.ABSENT: "the venue never knew it, proven long after it could have arrived",

@@ -31,7 +31,7 @@ from pmarb.domain.orders import (
     Traded,
 )
 from pmarb.domain.values import EXACT, MIN_ORDER_SHARES, MIN_ORDER_USD, NANOS, ZERO, Side, round_down
-from pmarb.venue.port import Intent, VenueOrder
+from pmarb.venue.port import Intent, Sightings, VenueOrder
 
 ABSENT_AFTER: Final = 30 * NANOS
 """An order of which the venue shows nothing this long after it was sent was never there (venue time)."""
@@ -168,21 +168,29 @@ class VenueView:
     trades: Mapping[str, tuple[Trade, ...]]
 
 
-def resolve(order: Order, view: VenueView, *, sent_at: int, patience: int = ABSENT_AFTER) -> tuple[OrderEvent, ...]:
+def resolve(
+    order: Order, view: VenueView, *, sent_at: int, sightings: Sightings | None = None, patience: int = ABSENT_AFTER
+) -> tuple[OrderEvent, ...]:
     """What the view teaches about an order sent at `sent_at`; nothing where it proves nothing.
 
     A missing order proves nothing before the read began `patience` after the sending: until then it keeps its
-    reservation. A FAK or FOK never rests, so one that is neither open nor traded by then never matched.
+    reservation. A FAK or FOK never rests, so one that is neither open nor traded by then never matched. What the user
+    stream saw end without a match is over at once; what it saw at all was there.
     """
+    told = sightings or Sightings()
     trades = tuple(Traded(trade=trade) for trade in view.trades.get(order.order_hash, ()))
     if trades:
         return trades
     listed = view.open_orders.get(order.order_hash)
     if listed is not None:
         return () if listed.state is order.state else (Accepted(state=listed.state),)
-    if order.trades or not order.state.unsettled or view.started_at < sent_at + patience:
+    if order.trades or not order.state.unsettled:
         return ()
-    if order.state in (OrderState.LIVE, OrderState.DELAYED):
+    if told.end(order.order_hash) and order.state is not OrderState.SUBMITTING:
+        return (Ended(state=OrderState.CANCELLED, detail=f"the venue said {told.end(order.order_hash)}"),)
+    if view.started_at < sent_at + patience:
+        return ()
+    if order.state in (OrderState.LIVE, OrderState.DELAYED) or told.seen(order.order_hash):
         return (Ended(state=OrderState.CANCELLED, detail="no longer open at the venue"),)
     return (ProvenAbsent(),)
 

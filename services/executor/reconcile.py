@@ -14,7 +14,7 @@ from pmarb.domain import ledger
 from pmarb.domain.orders import FillStatus, Trade, Traded
 from pmarb.domain.values import NANOS, ZERO, Side
 from pmarb.runtime import Backoff
-from pmarb.venue.port import VenueOrder, VenueTrade, VenueUnavailable
+from pmarb.venue.port import Sightings, VenueOrder, VenueTrade, VenueUnavailable
 from services.executor import reports
 from services.executor.decide import VenueView, resolve
 from services.executor.inspection import Inspection
@@ -39,8 +39,9 @@ Connect = Callable[[], Awaitable[Connection]]
 class Reconciler:
     """Settles orders, trades, markets and redemptions against the venue. Idempotent: every step may run again."""
 
-    def __init__(self, shop: Shop, connect: Connect) -> None:
+    def __init__(self, shop: Shop, connect: Connect, sightings: Sightings) -> None:
         self._shop = shop
+        self._sightings = sightings
         self._connect = connect
         self._lead: Connection | None = None
         self._woken = asyncio.Event()
@@ -150,7 +151,7 @@ class Reconciler:
         known = {trade.trade_id: trade.status for trade in order.trades}
         events = [
             event
-            for event in resolve(order, view, sent_at=stored.context.created_at)
+            for event in resolve(order, view, sent_at=stored.context.created_at, sightings=self._sightings)
             if not (isinstance(event, Traded) and known.get(event.trade.trade_id) is event.trade.status)
         ]
         if events:

@@ -20,7 +20,7 @@ from pmarb.runtime import Heartbeat
 from pmarb.settings import WrongSettings
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.paper import PaperVenue
-from pmarb.venue.port import TradingVenue, VenueUnavailable
+from pmarb.venue.port import Sightings, TradingVenue, VenueUnavailable
 from pmarb.venue.public import Discovery, MarketFeed, VenueUrls
 from pmarb.venue.trading import SdkVenue, WrongWallet
 from pmarb.venue.userstream import UserStream
@@ -90,7 +90,7 @@ async def build(settings: ExecutorSettings) -> Executor:
         orders,
         venue,
         books,
-        lambda wake: (books, rehearsal, Listening(venue.user_stream(wake))),
+        lambda wake, sightings: (books, rehearsal, Listening(venue.user_stream(wake, sightings))),
     )
 
 
@@ -106,7 +106,7 @@ async def _paper(
         capital=settings.bankroll_usd,
     )
     log.info("trading_on_paper", venue=settings.venue, capital=str(settings.bankroll_usd))
-    return _executor(settings, place, bus, pool, orders, venue, books, lambda _wake: (books,))
+    return _executor(settings, place, bus, pool, orders, venue, books, lambda _wake, _sightings: (books,))
 
 
 def _executor(
@@ -117,7 +117,7 @@ def _executor(
     orders: Orders,
     venue: TradingVenue,
     books: LiveBooks,
-    followers: Callable[[Callable[[], None]], tuple[Follower, ...]],
+    followers: Callable[[Callable[[], None], Sightings], tuple[Follower, ...]],
 ) -> Executor:
     shop = Shop(
         bus=bus,
@@ -129,14 +129,15 @@ def _executor(
         state=StateRow(pool),
         receipts=Receipts(pool),
     )
-    reconciler = Reconciler(shop, lambda: connect(settings.dsn))
+    sightings = Sightings()
+    reconciler = Reconciler(shop, lambda: connect(settings.dsn), sightings)
     pulse = Pulse(shop, books, reconciler.inspection, leads=lambda: reconciler.leading)
     return Executor(
         shop=shop,
         hot_path=HotPath(shop, books),
         reconciler=reconciler,
         brake=Brake(shop, kill_file=settings.kill_file),
-        followers=(*followers(reconciler.wake), pulse),
+        followers=(*followers(reconciler.wake, sightings), pulse),
         heartbeat=Heartbeat(bus=bus, service="executor", path=settings.heartbeat_file),
     )
 

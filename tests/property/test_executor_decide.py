@@ -30,7 +30,8 @@ from pmarb.domain.orders import (
 from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import CENT, NANOS, ZERO, Side
 from pmarb.venue.account import traded
-from pmarb.venue.port import Intent, VenueOrder
+from pmarb.venue.port import Intent, Sightings, VenueOrder
+from pmarb.venue.userstream import _ended
 from services.executor.decide import ABSENT_AFTER, Skip, SkipReason, VenueView, bookings, exact_step, plan, resolve
 from tests.builders import NOW, a_leg, an_approval
 
@@ -194,6 +195,39 @@ def test_an_order_nobody_knows_after_the_deadline_was_never_there(state: OrderSt
 def test_an_accepted_order_that_is_gone_without_a_trade_was_cancelled(state: OrderState) -> None:
     (event,) = resolve(an_order(state=state), a_view(after=ABSENT_AFTER), sent_at=SENT)
     assert isinstance(event, Ended)
+
+
+def test_what_the_user_stream_saw_end_is_over_at_once_and_what_it_saw_was_there() -> None:
+    unknown, sightings = an_order(state=OrderState.UNKNOWN), Sightings()
+    sightings.note("0xorder", ended="")
+    assert resolve(unknown, a_view(after=0), sent_at=SENT, sightings=sightings) == ()
+    (gone,) = resolve(unknown, a_view(after=ABSENT_AFTER), sent_at=SENT, sightings=sightings)
+    assert isinstance(gone, Ended), "it was there, so it is not absent"
+    sightings.note("0xorder", ended="CANCELED_NOT_ENOUGH_BALANCE")
+    (ended,) = resolve(unknown, a_view(after=0), sent_at=SENT, sightings=sightings)
+    assert ended == Ended(state=OrderState.CANCELLED, detail="the venue said CANCELED_NOT_ENOUGH_BALANCE")
+    matched = a_view(after=0, trades=(a_trade(1),))
+    assert resolve(unknown, matched, sent_at=SENT, sightings=sightings) == (Traded(trade=a_trade(1)),)
+    submitting = an_order(state=OrderState.SUBMITTING)
+    assert resolve(submitting, a_view(after=0), sent_at=SENT, sightings=sightings) == (), "its reply is on the way"
+
+
+@pytest.mark.parametrize(
+    ("event", "ended"),
+    [
+        ({"status": "LIVE", "size_matched": "0"}, ""),
+        ({"status": "CANCELED", "size_matched": "0"}, "CANCELED"),
+        (
+            {"status": "CANCELED_order couldn't be fully filled", "size_matched": ""},
+            "CANCELED_ORDER COULDN'T BE FULLY FILLED",
+        ),
+        ({"status": "CANCELED", "size_matched": "10"}, ""),
+        ({"status": "CANCELED", "size_matched": "0", "associate_trades": ["t"]}, ""),
+        ({"status": "INVALID", "size_matched": "0.0"}, "INVALID"),
+    ],
+)
+def test_an_end_without_a_match_is_read_by_its_prefix(event: dict[str, object], ended: str) -> None:
+    assert _ended(event) == ended
 
 
 def test_a_listed_order_is_accepted_and_a_trade_says_more() -> None:

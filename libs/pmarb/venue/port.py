@@ -149,6 +149,28 @@ class EntryFees:
     fees: Decimal
 
 
+class Sightings:
+    """Orders seen on the user stream since it was opened: the last `KEPT`, and how those ended that matched nothing."""
+
+    KEPT = 2_000
+
+    def __init__(self) -> None:
+        self._ends: dict[str, str] = {}
+
+    def note(self, order_hash: str, *, ended: str) -> None:
+        """`ended` is the venue's word, "" while the order lives or after it matched."""
+        self._ends[order_hash] = ended or self._ends.pop(order_hash, "")
+        while len(self._ends) > self.KEPT:
+            del self._ends[next(iter(self._ends))]
+
+    def seen(self, order_hash: str) -> bool:
+        return order_hash in self._ends
+
+    def end(self, order_hash: str) -> str:
+        """How it ended without a match, "" where that was not seen."""
+        return self._ends.get(order_hash, "")
+
+
 class VenueUnavailable(ConnectionError):
     """A read failed: the venue is away or limits us. Nothing was learnt; ask again later."""
 

@@ -46,6 +46,7 @@ from pmarb.venue.port import (
     PostResult,
     Redemption,
     Resolution,
+    Sightings,
     Signed,
     VenueOrder,
     VenuePosition,
@@ -153,9 +154,9 @@ class SdkVenue:
         async with _reading():
             return await self._client.get_closed_only_mode()
 
-    def user_stream(self, wake: Callable[[], None]) -> UserStream:
-        """A reader that calls `wake` whenever something of ours may have changed."""
-        return UserStream(self._urls.ws_user, self._client.credentials, wake)
+    def user_stream(self, wake: Callable[[], None], sightings: Sightings) -> UserStream:
+        """A reader that calls `wake` whenever something of ours may have changed, and notes which orders it saw."""
+        return UserStream(self._urls.ws_user, self._client.credentials, wake, sightings)
 
     async def prepare(self, tokens: Sequence[str]) -> None:
         async with _reading():
