@@ -4,9 +4,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from pmarb.bus.streams import RedisBus
+from pmarb.domain.limits import Limits
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
-from services.risk.limits import Limits
 from services.risk.service import RiskService, connect
 from services.risk.settings import RiskSettings
 

@@ -8,9 +8,9 @@ from pmarb import codec
 from pmarb.domain.book import Level, walk
 from pmarb.domain.edge import max_buy_price
 from pmarb.domain.fees import FeeSchedule
+from pmarb.domain.limits import Limits
 from pmarb.domain.values import NANOS, Side
 from services.risk.decide import judge
-from services.risk.limits import Limits
 from services.risk.portfolio import Portfolio
 from tests.builders import NOW, an_opportunity
 

@@ -4,17 +4,27 @@ An approval holds its reservation until its orders are known or it has expired; 
 that has not failed holds what it cost until its market settles. Messages may come twice or out of order.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 
 from pmarb.domain.messages import Approval, Fill, Halt, Kill, OrderUpdate, Resume, Settlement, TradingState
-from pmarb.domain.orders import FillStatus
-from pmarb.domain.values import NANOS, ZERO
+from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.values import NANOS, ZERO, Side
 
 DAY = 86_400 * NANOS
 REMEMBERED = 3600 * NANOS
 """How long after its end a market in which nothing is held is kept in mind."""
+
+EVERYDAY: Final = ("no_match: ", "paused: ")
+"""How the cause of a refusal begins that says nothing against us: we came too late, or the venue took no orders."""
+
+COUNTED: Final = 200
+"""Answers and outcomes kept in mind, at least as many as any window of the limits."""
+
+DAYS_KEPT: Final = 7
+"""Days whose fees and trades are kept, should a clock be set back."""
 
 GRACE = 5 * NANOS
 """How long after its expiry an approval without any order still counts: the executor may be slow to say so."""
@@ -39,6 +49,7 @@ class Commitment:
     approved_at: int
     expires_at: int
     approved: dict[int, Decimal]
+    strategy: str = ""
     orders: dict[int, OrderUpdate] = field(default_factory=dict)
     trades: dict[str, Fill] = field(default_factory=dict)
     _held: Decimal | None = None
@@ -99,25 +110,45 @@ class Commitment:
         return any(fill.status is not FillStatus.FAILED for fill in self.trades.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A position that ended: what a share cost with its fee, and what it paid."""
+
+    cost: Decimal
+    paid: Decimal
+
+
 @dataclass(slots=True, kw_only=True)
 class Portfolio:
-    """Exposure, results and the state of trading. `capital` is what was put in; amounts in dollars."""
+    """Exposure, results and the state of trading. `capital` is what was put in; amounts in dollars.
+
+    `locked` says why real money is locked, empty where it is not; `tripwires` why a market is halted by itself, by the
+    market's id. `results` are dollars by UTC day; what is dated later than today counts today: a clock that was wrong
+    for a while forgets no loss. `answers` and `outcomes` are the latest ones since a person last resumed trading.
+    """
 
     capital: Decimal
     state: TradingState = TradingState.ACTIVE
     state_why: str = ""
     clears_at: int = 0
+    locked: str = ""
+    tripwires: dict[str, str] = field(default_factory=dict)
+    shares_of_capital: dict[str, Decimal] = field(default_factory=dict)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
     realised: Decimal = ZERO
     peak: Decimal = ZERO
-    day: int = 0
-    day_pnl: Decimal = ZERO
-    day_fees: dict[str, Decimal] = field(default_factory=dict)
-    day_trades: set[str] = field(default_factory=set)
+    today: int = 0
+    results: defaultdict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    fees: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
+    entered: dict[str, int] = field(default_factory=dict)
     losses_in_a_row: int = 0
     last_loss_at: int = 0
     approvals_at: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
+    answers: dict[str, bool] = field(default_factory=dict)
+    outcomes: deque[Outcome] = field(default_factory=lambda: deque(maxlen=COUNTED))
+    resumed_at: int = 0
+    rearmed_at: int = 0
 
     def __post_init__(self) -> None:
         self.peak = max(self.peak, self.equity)
@@ -133,18 +164,30 @@ class Portfolio:
         return (self.peak - self.equity) / self.peak if self.peak > ZERO else ZERO
 
     @property
+    def day_pnl(self) -> Decimal:
+        return sum((pnl for day, pnl in self.results.items() if day >= self.today), ZERO)
+
+    @property
     def fees_today(self) -> Decimal:
-        return sum(self.day_fees.values(), ZERO)
+        return sum((fee for day, fee in self.fees.values() if day >= self.today), ZERO)
+
+    def trades_today(self, now: int) -> int:
+        """Opportunities that traded today or still may."""
+        traded = {key for key, day in self.entered.items() if day >= self.today}
+        return len(traded | {key for key, c in self.commitments.items() if c.has_open_order(now)})
 
     def at(self, now: int) -> None:
-        """Let time pass: a new UTC day begins, a day stop ends. A clock that is set back forgets no loss."""
-        if now // DAY > self.day:
-            self.day = now // DAY
-            self.day_pnl = ZERO
-            self.day_fees.clear()
-            self.day_trades.clear()
-        if self.state is TradingState.HALTED and 0 < self.clears_at <= now:
-            self.state, self.state_why, self.clears_at = TradingState.ACTIVE, "the day stop ended", 0
+        """Let time pass: a new UTC day begins, a stop with an end ends."""
+        self.today = now // DAY
+        if self.state in (TradingState.HALTED, TradingState.REDUCING) and 0 < self.clears_at <= now:
+            self._become(TradingState.ACTIVE, "the stop ended", 0)
+
+    def learn_capital(self, capital: Decimal) -> None:
+        """Money was brought in or taken out: neither is a result, so the peak moves with it."""
+        if self.capital > ZERO:
+            self.peak += capital - self.capital
+        self.capital = capital
+        self.peak = max(self.peak, self.equity)
 
     def on_approval(self, approval: Approval) -> None:
         if approval.opportunity_id in self.commitments:
@@ -161,43 +204,68 @@ class Portfolio:
             approved_at=approval.ts_init,
             expires_at=approval.expires_at,
             approved={index: leg.reserved for index, leg in enumerate(approval.legs)},
+            strategy=approval.strategy,
         )
 
     def on_order(self, update: OrderUpdate) -> None:
+        self._count_answer(update)
         commitment = self.commitments.get(update.opportunity_id)
         if commitment is not None:
             commitment.on_order(update)
+
+    def _count_answer(self, update: OrderUpdate) -> None:
+        """Whether the venue refused it; what it did not take for other reasons, or has not answered, counts nothing."""
+        unanswered = update.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)
+        if not update.order_hash or unanswered or update.ts_event <= self.resumed_at:
+            return
+        if update.cause.startswith("paused: "):
+            return
+        refused = update.state is OrderState.REJECTED and not update.cause.startswith(EVERYDAY)
+        self.answers[update.order_hash] = refused
+        if len(self.answers) > COUNTED:
+            del self.answers[next(iter(self.answers))]
 
     def on_fill(self, fill: Fill) -> None:
         commitment = self.commitments.get(fill.opportunity_id)
         if commitment is None or fill.token in self.settled:
             return
-        if commitment.on_fill(fill) and fill.ts_event // DAY == self.day:
+        if commitment.on_fill(fill):
             failed = fill.status is FillStatus.FAILED
-            self.day_fees[fill.trade_id] = ZERO if failed else fill.fee
-            self.day_trades.add(fill.opportunity_id)
+            self.fees[fill.trade_id] = (fill.ts_event // DAY, ZERO if failed else fill.fee)
+            self.entered.setdefault(fill.opportunity_id, fill.ts_event // DAY)
 
     def on_settlement(self, settlement: Settlement) -> None:
-        """A market ended: its trades hold nothing any more, and its result counts today."""
+        """A market ended: its trades hold nothing any more, and its result counts on its day."""
         if settlement.token in self.settled:
             return
         self.settled.add(settlement.token)
         self.realised += settlement.pnl
         self.peak = max(self.peak, self.equity)
-        if settlement.ts_event // DAY == self.day:
-            self.day_pnl += settlement.pnl
+        self.results[settlement.ts_event // DAY] += settlement.pnl
+        if settlement.ts_event > self.resumed_at and settlement.shares > ZERO:
+            shares = settlement.shares
+            cost = (settlement.cost + settlement.fees) / shares
+            self.outcomes.append(Outcome(cost=cost, paid=settlement.payout / shares))
         if settlement.pnl < ZERO:
             self.losses_in_a_row += 1
-            self.last_loss_at = settlement.ts_event
+            self.last_loss_at = max(self.last_loss_at, settlement.ts_event)
         else:
             self.losses_in_a_row = 0
         for commitment in self.commitments.values():
             commitment.on_settled(settlement.token)
 
-    def rearm(self) -> None:
-        """A person resumed: drawdown counts from here, or it would stop trading again at once."""
-        self.peak = self.equity
+    def restart_counts(self, at: int) -> None:
+        """A person resumed at `at`: what stopped trading is counted from there, a day's loss and a drawdown are not."""
+        if at > self.resumed_at:
+            self.answers.clear()
+        self.resumed_at = at
         self.losses_in_a_row = 0
+        self.outcomes.clear()
+
+    def rearm(self, at: int) -> None:
+        """A person resumed after a kill: drawdown counts from here, or it would kill again at once."""
+        self.rearmed_at = at
+        self.peak = self.equity
 
     def on_control(self, message: Halt | Resume | Kill) -> None:
         match message:
@@ -218,6 +286,9 @@ class Portfolio:
     def exposure_of_event(self, event: str, now: int) -> Decimal:
         return sum((c.exposure(now) for c in self.commitments.values() if c.where.event == event), ZERO)
 
+    def exposure_of_strategy(self, strategy: str, now: int) -> Decimal:
+        return sum((c.exposure(now) for c in self.commitments.values() if c.strategy == strategy), ZERO)
+
     def exposure_of_underlying(self, underlying: str, *, expiry: int, within: int, now: int) -> Decimal:
         """Markets on one price that end within `within` of each other are one bet."""
         return sum(
@@ -228,6 +299,14 @@ class Portfolio:
             ),
             ZERO,
         )
+
+    def hedge(self, market: str, token: str) -> Decimal:
+        """Shares of `token` that would lower what can be lost in `market`: as many as are held of its other outcome."""
+        held = ZERO
+        for commitment in self.commitments.values():
+            if commitment.where.market == market:
+                held += sum((_signed(fill, token) for fill in commitment.trades.values()), ZERO)
+        return max(held, ZERO)
 
     def positions(self, now: int) -> int:
         """Markets in which something is held or may come to be."""
@@ -245,8 +324,13 @@ class Portfolio:
     def approvals_since(self, since: int) -> int:
         return sum(at >= since for at in self.approvals_at)
 
+    def refusals(self, window: int) -> tuple[int, int]:
+        """(refused, answered) of the latest `window` orders."""
+        latest = list(self.answers.values())[-window:]
+        return sum(latest), len(latest)
+
     def forget(self, now: int) -> None:
-        """Drop what can no longer matter: markets over for an hour with nothing held."""
+        """Drop what can no longer matter: markets over for an hour with nothing held, and days gone by."""
         over = [
             key
             for key, c in self.commitments.items()
@@ -254,6 +338,17 @@ class Portfolio:
         ]
         for key in over:
             del self.commitments[key]
+        oldest = now // DAY - DAYS_KEPT
+        self.fees = {key: of for key, of in self.fees.items() if of[0] >= oldest}
+        self.entered = {key: day for key, day in self.entered.items() if day >= oldest}
 
     def _become(self, state: TradingState, why: str, clears_at: int) -> None:
         self.state, self.state_why, self.clears_at = state, why, clears_at
+
+
+def _signed(fill: Fill, token: str) -> Decimal:
+    """What a trade adds to the shares that buying `token` would hedge."""
+    if fill.status is FillStatus.FAILED:
+        return ZERO
+    shares = fill.shares if fill.side is Side.BUY else -fill.shares
+    return -shares if fill.token == token else shares

@@ -14,21 +14,22 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
         state=snapshot.state.state,
         state_why=snapshot.state.why,
         clears_at=snapshot.state.clears_at,
-        # Where a clock was set back, the ledger knows a later day, and its losses still count
-        day=max([now, *(settlement.ts_event for settlement in snapshot.settlements)]) // DAY,
+        today=now // DAY,
+        resumed_at=snapshot.resumed_at,
     )
     for order in snapshot.orders:
         _restore(portfolio, order)
     for approval in approvals:
         portfolio.on_approval(approval)
     _adopt_orders(portfolio, snapshot)
-    for settlement in snapshot.settlements:
-        if settlement.ts_event <= snapshot.resumed_at:
-            portfolio.on_settlement(settlement)
-    if snapshot.resumed_at:
-        portfolio.rearm()
-    for settlement in snapshot.settlements:
-        portfolio.on_settlement(settlement)
+    for at, reset in (
+        (snapshot.rearmed_at, portfolio.rearm),
+        (snapshot.resumed_at, portfolio.restart_counts),
+    ):
+        if at:
+            _settle(portfolio, snapshot, until=at)
+            reset(at)
+    _settle(portfolio, snapshot, until=None)
     return portfolio
 
 
@@ -38,8 +39,13 @@ def adopt(portfolio: Portfolio, snapshot: Snapshot, *, now: int) -> None:
         if order.update.opportunity_id not in portfolio.commitments and order.expiry + REMEMBERED >= now:
             _restore(portfolio, order)
     _adopt_orders(portfolio, snapshot)
+    _settle(portfolio, snapshot, until=None)
+
+
+def _settle(portfolio: Portfolio, snapshot: Snapshot, *, until: int | None) -> None:
     for settlement in snapshot.settlements:
-        portfolio.on_settlement(settlement)
+        if until is None or settlement.ts_event <= until:
+            portfolio.on_settlement(settlement)
 
 
 def _adopt_orders(portfolio: Portfolio, snapshot: Snapshot) -> None:
@@ -60,6 +66,7 @@ def _restore(portfolio: Portfolio, order: StoredOrder) -> None:
             approved_at=order.created_at,
             expires_at=order.created_at,
             approved={},
+            strategy=order.strategy,
         )
         portfolio.commitments[update.opportunity_id] = commitment
         portfolio.approvals_at.append(order.created_at)

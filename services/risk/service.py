@@ -19,13 +19,17 @@ from pmarb.clock import Clock
 from pmarb.db import portfolio as stored
 from pmarb.db import verdicts
 from pmarb.db.portfolio import StoredState
+from pmarb.domain.limits import Limits, warnings_at
 from pmarb.domain.messages import (
+    Alert,
+    AlertKind,
     Approval,
     Fill,
     Halt,
     Kill,
     Opportunity,
     OrderUpdate,
+    Priority,
     Rejection,
     RejectionReason,
     Resume,
@@ -34,13 +38,12 @@ from pmarb.domain.messages import (
     TradingState,
 )
 from pmarb.domain.values import NANOS, ZERO
-from pmarb.runtime import Backoff, Heartbeat, ServerLost, every
+from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import judge
-from services.risk.limits import Limits, warnings_at
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
-from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER
+from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER, TAKE_OVER_AFTER
 
 log = logs.get(__name__)
 
@@ -95,25 +98,38 @@ class RiskService:
         await consumer.close()
 
     async def _become_active(self, stop: asyncio.Event) -> bool:
+        """Take the lock. Whoever had it before us may not have noticed that it lost it: wait until it denies all."""
         waiting = False
         while not stop.is_set():
             cursor = await self._db.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
             row = await cursor.fetchone()
             if row is not None and row[0]:
+                if await self._others():
+                    log.info("taking_over", waits_s=TAKE_OVER_AFTER)
+                    await self._rest(stop, TAKE_OVER_AFTER)
                 await self._rebuild()
-                return True
+                return not stop.is_set()
             if not waiting:
                 log.info("standing_by", reason="another risk service is active")
             waiting = True
             await self._heartbeat.beat()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+            await self._rest(stop, 1.0)
         return False
+
+    async def _others(self) -> bool:
+        """Whether another risk process showed a sign of life; without Redis nobody can approve anything."""
+        with contextlib.suppress(BusUnavailable):
+            return any(member != member_name() for member in await self._bus.members("risk"))
+        return False
+
+    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
     async def _rebuild(self) -> None:
         now = self._clock.now()
         snapshot = await stored.load(self._db, since=now - DAY)
-        approvals = await self._bus.tail(Stream.APPROVALS, since_ns=self._clock.real() - 120 * NANOS)
+        approvals = await self._bus.tail(Stream.APPROVALS, since_ns=0)  # By no clock: ours may have jumped
         self._portfolio = rebuilt(snapshot, [a for a in approvals if isinstance(a, Approval)], now=now)
         self._state_read = self._clock.real()
         for warning in warnings_at(self._limits, self._portfolio.equity):
@@ -224,48 +240,45 @@ class RiskService:
         async with self._db_turn:
             capital = await stored.capital(self._db)
         if capital > 0 and capital != self._portfolio.capital:
-            self._portfolio.capital = capital
-            self._portfolio.peak = max(self._portfolio.peak, self._portfolio.equity)
+            self._portfolio.learn_capital(capital)
 
     async def _read_state(self) -> None:
+        now = self._clock.now()
         async with self._db_turn:
+            await stored.clear(self._db, who="risk", why="the stop ended", now=now)
             state = await stored.read_state(self._db)
+            resumed_at, rearmed_at = await stored.resumes(self._db)
         self._state_read = self._clock.real()
-        before = self._portfolio.state
-        self._portfolio.state, self._portfolio.state_why = state.state, state.why
-        self._portfolio.clears_at = state.clears_at
-        if state.state is TradingState.HALTED and 0 < state.clears_at <= self._clock.now():
-            await self._store_state(TradingState.ACTIVE, "the day stop ended", 0)
-        if before is TradingState.KILLED and state.state is TradingState.ACTIVE:
-            self._portfolio.rearm()
+        portfolio, before = self._portfolio, self._portfolio.state
+        portfolio.state, portfolio.state_why, portfolio.clears_at = state.state, state.why, state.clears_at
+        if rearmed_at > portfolio.rearmed_at:
+            portfolio.rearm(rearmed_at)
+        if resumed_at > portfolio.resumed_at:
+            portfolio.restart_counts(resumed_at)
         if before is not state.state:
             log.warning("trading_state_changed", before=before, state=state.state, who=state.who, why=state.why)
 
     async def _trip_breakers(self) -> None:
         breaker = tripped(self._portfolio, self._limits, now=self._clock.now())
-        if breaker is None or self._portfolio.state in (TradingState.KILLED, breaker.state):
-            return
-        if await self._store_state(breaker.state, breaker.why, breaker.clears_at):
+        if breaker is not None and breaker.says_more_than(self._portfolio.state, self._portfolio.clears_at):
+            await self._tighten(breaker)
+
+    async def _tighten(self, breaker: Breaker) -> None:
+        """Stored first, then announced; what stands already and is as strict stays."""
+        new = StoredState(
+            state=breaker.state, who="risk", why=breaker.why, since=self._clock.now(), clears_at=breaker.clears_at
+        )
+        async with self._db_turn:
+            changed = await stored.tighten(self._db, new)
+        if changed:
+            portfolio = self._portfolio
+            portfolio.state, portfolio.state_why, portfolio.clears_at = new.state, new.why, new.clears_at
             await self._announce(breaker)
 
     async def _announce(self, breaker: Breaker) -> None:
-        now = self._clock.now()
         log.error("breaker_tripped", state=breaker.state, why=breaker.why)
-        message: Halt | Kill = (
-            Kill(who="risk", why=breaker.why, ts_event=now, ts_init=now)
-            if breaker.state is TradingState.KILLED
-            else Halt(who="risk", why=breaker.why, clears_at=breaker.clears_at, ts_event=now, ts_init=now)
-        )
         with contextlib.suppress(BusUnavailable):  # The database holds it already, and that is what everybody reads
-            await self._bus.publish(message)
-
-    async def _store_state(self, state: TradingState, why: str, clears_at: int) -> bool:
-        new = StoredState(state=state, who="risk", why=why, since=self._clock.now(), clears_at=clears_at)
-        async with self._db_turn:
-            changed = await stored.become(self._db, new)
-        if changed:
-            self._portfolio.state, self._portfolio.state_why, self._portfolio.clears_at = state, why, clears_at
-        return changed
+            await self._bus.publish(_words_of(breaker, self._clock.now()))
 
     async def _store_verdicts(self) -> None:
         if not self._verdicts:
@@ -278,6 +291,24 @@ class RiskService:
         if self._counts:
             log.info("verdict_summary", **self._counts)
             self._counts = {}
+
+
+def _words_of(breaker: Breaker, now: int) -> Halt | Kill | Alert:
+    match breaker.state:
+        case TradingState.KILLED:
+            return Kill(who="risk", why=breaker.why, ts_event=now, ts_init=now)
+        case TradingState.HALTED:
+            return Halt(who="risk", why=breaker.why, clears_at=breaker.clears_at, ts_event=now, ts_init=now)
+        case _:
+            return Alert(
+                kind=AlertKind.TRADING_STOPPED,
+                priority=Priority.HIGH,
+                dedupe_key=f"reducing:{breaker.clears_at}",
+                title="Nothing new is opened",
+                body=f"{breaker.why}. Only what lowers exposure is allowed; it ends by itself.",
+                ts_event=now,
+                ts_init=now,
+            )
 
 
 def _log_dead(letter: DeadLetter) -> None:

@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from pmarb.domain.limits import CEILING_USD, Limits, Sizing
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings
-from services.risk.limits import CEILING_USD, Limits, Sizing
 
 
 class RiskSettings(Settings):
     """What risk may be told. Percentages are of equity."""
 
-    sizing_strategy: Literal["fixed", "quarter_kelly"] = Field(
-        default="fixed", description="how orders are sized before the caps"
+    sizing_strategy: Literal["fixed", "allocator", "kelly", "half_kelly", "quarter_kelly"] = Field(
+        default="fixed", description="how orders are sized before the caps cut them"
     )
     min_edge_pct: Decimal = Field(default=Decimal(2), ge=0, le=50, description="least net edge, cents a share")
     max_order_usd: Decimal = Field(default=Decimal(5), ge=1, le=CEILING_USD, description="dearest order, fee included")
@@ -60,4 +60,5 @@ class RiskSettings(Settings):
 TRANSIT = 0.05 * NANOS  # Real: what the way may take on a busy machine
 RESYNC_EVERY = 5.0  # Seconds, real
 POLL_STATE_EVERY = 1.0  # Seconds, real
-STATE_OLD_AFTER = 5 * NANOS  # Real: a state of trading not read for so long is not known
+STATE_OLD_AFTER = 3 * NANOS  # Real: a state of trading not read for so long is not known, nor whether the lock is ours
+TAKE_OVER_AFTER = 4.0  # Seconds, real: longer than that, so that two never approve at once

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,31 @@ async def test_two_at_once_approve_no_more_than_one_would(start: Callable[..., R
     assert len(await answers(redis_bus, 11)) == 11
 
 
+async def test_one_that_lost_its_lock_and_its_successor_approve_no_more_than_one_would(
+    start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
+) -> None:
+    """The database ends the active one's connection: it may not notice at once, and another one takes the lock."""
+    first = start("one")
+    await first.wrote("portfolio_rebuilt")
+    second = start("two")
+    await second.wrote("standing_by")
+    await redis_bus.publish(fresh(0, now_ns()))
+    await answers(redis_bus, 1)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+    number = 0
+    while "portfolio_rebuilt" not in second.log.read_text():
+        number += 1
+        await redis_bus.publish(fresh(number, now_ns()))
+        await asyncio.sleep(0.1)
+    assert "taking_over" in second.log.read_text()
+    await redis_bus.publish(fresh(number + 1, now_ns()))
+    found = await answers(redis_bus, 2)
+    times = sorted(answer.ts_init for answer in found if isinstance(answer, Approval))
+    assert all(later - earlier >= NANOS for earlier, later in pairwise(times)), "one a second"
+    assert first.process.wait(timeout=15) == 1
+
+
 async def test_a_kill_9_forgets_neither_a_reservation_nor_a_loss(
     start: Callable[..., Risk], redis_bus: RedisBus
 ) -> None:
@@ -204,7 +230,7 @@ async def test_a_wrong_setting_is_named_with_what_it_may_be(start: Callable[...,
     assert risk.process.wait(timeout=15) == 2
     text = risk.log.read_text()
     assert "SIZING_STRATEGY was 'martingale'" in text
-    assert "'fixed' or 'quarter_kelly'" in text
+    assert "'fixed', 'allocator', 'kelly', 'half_kelly' or 'quarter_kelly'" in text
     assert "BANKROLL_USD was 'lots'" in text
     assert "Traceback" not in text
 

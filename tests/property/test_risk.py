@@ -1,17 +1,17 @@
 """Whatever comes, in whatever order, no cap is ever passed and a restart forgets nothing."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pmarb.db.portfolio import Snapshot, StoredOrder, StoredState
+from pmarb.domain.limits import CEILING_USD, Limits, Sizing
 from pmarb.domain.messages import Approval, Fill, Opportunity, OrderUpdate, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import NANOS, SHARE_GRID, ZERO, Side, on_grid
 from services.risk.decide import judge
-from services.risk.limits import CEILING_USD, Limits, Sizing
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import rebuilt
 from tests.builders import NOW, a_leg, an_opportunity
@@ -53,6 +53,8 @@ LIMITS = st.builds(
     Limits,
     sizing=st.sampled_from(Sizing),
     order_pct=st.sampled_from([Decimal("0.01"), Decimal("0.05")]),
+    trades_per_day=st.sampled_from([3, 200]),
+    losses_in_a_row=st.sampled_from([2, 6]),
     hard_cap_usd=st.sampled_from([Decimal(2), Decimal(10), Decimal(20)]),
     order_usd=st.sampled_from([Decimal(3), Decimal(5), Decimal(20)]),
     orders_per_second=st.just(10),
@@ -130,7 +132,7 @@ def assert_within(portfolio: Portfolio, limits: Limits, approval: Approval, now:
 @given(LIMITS, st.data())
 def test_no_limit_is_ever_passed_by_any_sequence(limits: Limits, data: st.DataObject) -> None:
     now = NOW + 100 * NANOS
-    portfolio = Portfolio(capital=Decimal(300), day=now // DAY)
+    portfolio = Portfolio(capital=Decimal(300), today=now // DAY)
     for _ in range(data.draw(st.integers(1, 12))):
         now += data.draw(st.sampled_from([0, NANOS // 5, NANOS, 20 * NANOS, -NANOS]))
         portfolio.at(now)
@@ -145,12 +147,131 @@ def test_no_limit_is_ever_passed_by_any_sequence(limits: Limits, data: st.DataOb
         assert portfolio.exposure(now) <= limits.total_pct * portfolio.equity
 
 
+@dataclass
+class World:
+    """The truth beside the portfolio: what a ledger would hold. It shares no rule with what it checks."""
+
+    now: int = NOW + 100 * NANOS
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    orders: dict[str, OrderUpdate] = field(default_factory=dict)
+    fills: dict[str, Fill] = field(default_factory=dict)
+    settlements: list[Settlement] = field(default_factory=list)
+
+    def held(self, opportunity_id: str) -> Decimal:
+        """What this approval may still lose."""
+        order, approval = self.orders.get(opportunity_id), self.approvals[opportunity_id]
+        if order is None:
+            return approval.reserved if self.now <= approval.expires_at else ZERO
+        fill, ended = self.fills.get(opportunity_id), {s.token for s in self.settlements}
+        spent = ZERO
+        if fill is not None and fill.status is not FillStatus.FAILED and fill.token not in ended:
+            spent = fill.shares * fill.price + fill.fee
+        return spent if order.state.terminal else max(order.reserved, spent)
+
+    def lost_today(self) -> Decimal:
+        return -sum((s.pnl for s in self.settlements if s.ts_event // DAY == self.now // DAY), ZERO)
+
+    def equity(self) -> Decimal:
+        return CAPITAL + sum((s.pnl for s in self.settlements), ZERO)
+
+    def drawdown(self) -> Decimal:
+        equity = peak = CAPITAL
+        for settlement in self.settlements:
+            equity += settlement.pnl
+            peak = max(peak, equity)
+        return 1 - equity / peak
+
+    def restarted(self) -> Portfolio:
+        """From what a crash leaves behind."""
+        stored = snapshot(
+            list(self.orders.values()), list(self.fills.values()), self.settlements, list(self.approvals.values())
+        )
+        return rebuilt(stored, self.approvals.values(), now=self.now)
+
+    def check(self, limits: Limits, approval: Approval) -> None:
+        """The approval just given, with everything before it, is within every limit."""
+        equity, leg = self.equity(), approval.legs[0]
+        held = {key: self.held(key) for key in self.approvals}
+        assert sum(held.values()) <= limits.total_pct * equity
+        for of, allowed in (
+            (lambda a: a.legs[0].leg.market == leg.leg.market, limits.market_pct),
+            (lambda a: a.event == approval.event, limits.event_pct),
+            (
+                lambda a: a.underlying == approval.underlying and abs(a.expiry - approval.expiry) <= limits.same_expiry,
+                limits.underlying_pct,
+            ),
+        ):
+            together = sum(held[key] for key, a in self.approvals.items() if of(a))
+            assert together <= allowed * equity
+        assert sum(self.may_match(key) for key in self.approvals) <= limits.max_open_orders
+        assert len({a.legs[0].leg.market for key, a in self.approvals.items() if held[key]}) <= limits.max_positions
+        assert self.lost_today() < limits.daily_loss_pct * CAPITAL
+        assert self.drawdown() < limits.drawdown_kill_pct
+        today = [f for f in self.fills.values() if f.ts_event // DAY == self.now // DAY]
+        assert len({f.opportunity_id for f in today} | {k for k in self.approvals if self.may_match(k)}) <= (
+            limits.trades_per_day
+        )
+        sent = sorted(a.ts_init for a in self.approvals.values())
+        assert sum(self.now - NANOS <= at <= self.now for at in sent) <= limits.orders_per_second
+
+    def may_match(self, opportunity_id: str) -> bool:
+        order = self.orders.get(opportunity_id)
+        if order is None:
+            return self.now <= self.approvals[opportunity_id].expires_at
+        return not order.state.terminal
+
+
+CAPITAL = Decimal(300)
+JUMPS = st.sampled_from([0, NANOS // 5, NANOS, 20 * NANOS, 600 * NANOS, DAY, -NANOS, -600 * NANOS, -DAY])
+
+
+@settings(max_examples=120)
+@given(LIMITS, st.data())
+def test_no_limit_is_passed_by_fills_losses_restarts_and_clocks_that_jump(limits: Limits, data: st.DataObject) -> None:
+    world = World()
+    portfolio = Portfolio(capital=CAPITAL, today=world.now // DAY)
+    for number in range(data.draw(st.integers(1, 20))):
+        world.now += data.draw(JUMPS)
+        portfolio.at(world.now)
+        match data.draw(st.sampled_from(["ask", "ask", "ask", "order", "fill", "settle", "restart"])):
+            case "restart":
+                portfolio = world.restarted()
+            case "order" if world.approvals:
+                update = order_of(data.draw(st.sampled_from([*world.approvals.values()])), data.draw(ORDER_STATES))
+                before = world.orders.get(update.opportunity_id)
+                if before is None or not before.state.terminal:
+                    world.orders[update.opportunity_id] = update
+                portfolio.on_order(update)
+            case "fill" if world.orders:
+                approval = world.approvals[data.draw(st.sampled_from([*world.orders]))]
+                fill = fill_of(approval, data.draw(st.sampled_from(FillStatus)))
+                before_fill = world.fills.get(fill.opportunity_id)
+                if before_fill is None or before_fill.status is FillStatus.PROVISIONAL:
+                    world.fills[fill.opportunity_id] = fill
+                portfolio.on_fill(fill)
+            case "settle" if world.fills:
+                fill = data.draw(st.sampled_from([*world.fills.values()]))
+                if fill.token not in {s.token for s in world.settlements} and fill.status is not FillStatus.FAILED:
+                    size = data.draw(st.sampled_from([1, 5]))  # Several orders of one token settle together
+                    lost = settlement_of(fill)
+                    lost = replace(lost, pnl=lost.pnl * size, ts_event=world.now, ts_init=world.now)
+                    world.settlements.append(lost)
+                    portfolio.on_settlement(lost)
+            case _:
+                wanted = replace(data.draw(opportunities(world.now)), opportunity_id=f"opp-{number}")
+                answer = judge(wanted, portfolio, limits, now=world.now)
+                if isinstance(answer, Approval):
+                    portfolio.on_approval(answer)
+                    world.approvals[answer.opportunity_id] = answer
+                    world.check(limits, answer)
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_a_restart_remembers_exposure_losses_and_state(data: st.DataObject) -> None:
     now = NOW + 100 * NANOS
     limits = Limits(orders_per_second=99, entries_per_window=9, duplicate_cooldown=0)
-    before = Portfolio(capital=Decimal(300), day=now // DAY, state=TradingState.KILLED, state_why="drill")
+    before = Portfolio(capital=Decimal(300), today=now // DAY, state=TradingState.KILLED, state_why="drill")
     before.state = TradingState.ACTIVE
     orders: list[OrderUpdate] = []
     fills: list[Fill] = []

@@ -1,5 +1,6 @@
 """Every rule of the Guardian has a test that trips it, with the numbers a person reads."""
 
+from collections import defaultdict, deque
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -7,22 +8,37 @@ from typing import Any
 import pytest
 
 from pmarb.db.portfolio import Snapshot, StoredState
-from pmarb.domain.messages import Approval, Halt, Kill, Opportunity, Rejection, RejectionReason, Resume, TradingState
+from pmarb.domain.limits import Limits, Sizing, warnings_at
+from pmarb.domain.messages import (
+    Approval,
+    Fill,
+    Halt,
+    Kill,
+    Opportunity,
+    OrderUpdate,
+    Rejection,
+    RejectionReason,
+    Resume,
+    TradingState,
+)
+from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import NANOS, Side
-from services.risk.breakers import tripped
-from services.risk.decide import judge
-from services.risk.limits import Limits, Sizing, warnings_at
-from services.risk.portfolio import DAY, Portfolio
+from services.risk.breakers import Breaker, tripped
+from services.risk.decide import examine, judge
+from services.risk.gates import calibration_z
+from services.risk.portfolio import DAY, Outcome, Portfolio
 from services.risk.rebuild import rebuilt
 from tests.builders import NOW, a_leg, a_settlement, an_opportunity
 
 Reason = RejectionReason
 AT = NOW + 100 * NANOS
+TODAY = AT // DAY
 LIMITS = Limits()
+ROOMY = replace(LIMITS, order_usd=Decimal(20))
 
 
 def a_portfolio(**changes: Any) -> Portfolio:
-    fields: dict[str, Any] = {"capital": Decimal(300), "day": AT // DAY}
+    fields: dict[str, Any] = {"capital": Decimal(300), "today": TODAY}
     return Portfolio(**(fields | changes))
 
 
@@ -77,8 +93,16 @@ def test_a_sound_opportunity_is_approved_within_one_percent_of_equity() -> None:
         ({"legs": (a_leg(side=Side.SELL),)}, Reason.MALFORMED),
         ({"legs": (a_leg(limit=Decimal("0.505")),)}, Reason.MALFORMED),
         ({"legs": (a_leg(book_ts_init=AT - NANOS),)}, Reason.STALE_BOOK),
-        ({"legs": (a_leg(price=Decimal("0.04"), limit=Decimal("0.04")),)}, Reason.PRICE_BAND),
+        (
+            {"legs": (a_leg(price=Decimal("0.04"), limit=Decimal("0.04")),), "mid": Decimal("0.03")},
+            Reason.PRICE_BAND,
+        ),
         ({"legs": (a_leg(shares=Decimal("4.99")),)}, Reason.BELOW_MINIMUM),
+        ({"legs": (a_leg(tick=Decimal(0)),)}, Reason.MALFORMED),
+        ({"legs": (a_leg(fee_rate=Decimal("0.11")),)}, Reason.UNKNOWN_FEE),
+        ({"legs": (a_leg(fee_rate=Decimal(-1)),)}, Reason.UNKNOWN_FEE),
+        ({"legs": (a_leg(fee_exponent=Decimal(99)),)}, Reason.UNKNOWN_FEE),
+        ({"mid": Decimal("0.50")}, Reason.CROSSED_BOOK),
     ],
 )
 def test_what_is_wrong_with_the_opportunity_itself(changes: dict[str, Any], reason: RejectionReason) -> None:
@@ -161,11 +185,11 @@ def test_the_same_opportunity_twice_and_the_same_market_soon_are_duplicates() ->
 def test_orders_are_counted_by_second_minute_and_day() -> None:
     portfolio = a_portfolio()
     portfolio.approvals_at.append(AT - NANOS // 2)
-    assert denied(an_opportunity(), portfolio).detail.startswith("approvals=1 window_s=1")
+    assert denied(an_opportunity(), portfolio).detail == "approvals_in_1_s=1 limit=1"
     portfolio = a_portfolio()
     portfolio.approvals_at.extend([AT - 30 * NANOS] * 20)
     assert denied(an_opportunity(), portfolio).reason is Reason.ORDER_RATE
-    portfolio = a_portfolio(day_trades={str(n) for n in range(200)})
+    portfolio = a_portfolio(entered={str(n): TODAY for n in range(200)})
     assert denied(an_opportunity(), portfolio).reason is Reason.TRADES_PER_DAY
 
 
@@ -218,11 +242,153 @@ def test_the_minimum_may_pass_the_order_cap_but_not_the_wider_one() -> None:
 
 
 def test_losses_stop_and_say_how_much() -> None:
-    assert denied(an_opportunity(), a_portfolio(day_pnl=Decimal(-15))).detail == "today=-15.00 limit=-15.00"
-    assert denied(an_opportunity(), a_portfolio(realised=Decimal(-60), peak=Decimal(300))).reason is Reason.DRAWDOWN
-    assert denied(an_opportunity(), a_portfolio(day_fees={"t": Decimal(6)})).reason is Reason.FEE_BURN
+    assert denied(an_opportunity(), a_portfolio(results=lost(15))).detail == "today=-15 limit=-15"
+    assert (
+        denied(
+            an_opportunity(), a_portfolio(capital=Decimal(900), realised=Decimal(-180), peak=Decimal(900)), ROOMY
+        ).reason
+        is Reason.DRAWDOWN
+    )
+    assert denied(an_opportunity(), a_portfolio(fees={"t": (TODAY, Decimal(6))})).reason is Reason.FEE_BURN
     streak = a_portfolio(losses_in_a_row=6, last_loss_at=AT - 60 * NANOS)
-    assert denied(an_opportunity(), streak).detail == "losses=6 resumes_in_s=3540"
+    assert denied(an_opportunity(), streak).detail == "losses_in_a_row=6 limit=6"
+    approved(an_opportunity(), a_portfolio(losses_in_a_row=6, last_loss_at=AT - 3600 * NANOS))
+
+
+def lost(dollars: int | str, day: int = TODAY) -> Any:
+    return defaultdict(Decimal, {day: -Decimal(dollars)})
+
+
+def test_thirty_positions_that_win_less_than_they_cost_stop_trading_for_a_person() -> None:
+    portfolio = a_portfolio(outcomes=deque([Outcome(cost=Decimal("0.5"), paid=Decimal(0))] * 20))
+    approved(an_opportunity(), portfolio)  # Twenty prove nothing yet
+    portfolio.outcomes.extend([Outcome(cost=Decimal("0.5"), paid=Decimal(0))] * 2)
+    portfolio.outcomes.extend([Outcome(cost=Decimal("0.5"), paid=Decimal(1))] * 8)
+    assert calibration_z(portfolio, LIMITS) == pytest.approx(-7 / (30 * 0.25) ** 0.5)
+    refusal = denied(an_opportunity(), portfolio)
+    assert (refusal.reason, refusal.detail) == (Reason.CALIBRATION, "z=-2.556 limit=-2.5")
+    breaker = tripped(portfolio, LIMITS, now=AT)
+    assert breaker is not None
+    assert (breaker.state, breaker.clears_at) == (TradingState.HALTED, 0)
+    assert breaker.why == "the last 30 positions paid 2.6 standard deviations less than they cost"
+    portfolio.restart_counts(AT)
+    approved(an_opportunity(), portfolio)
+
+
+def an_answer(number: int, state: OrderState, cause: str = "") -> OrderUpdate:
+    return OrderUpdate(
+        opportunity_id=f"o{number}", leg=0, order_hash=f"0x{number}", state=state, cause=cause, slug="", market="",
+        token="", outcome="Up", side=Side.BUY, price=Decimal(1), shares=Decimal(1), reserved=Decimal(1),
+        filled=Decimal(0), ts_event=AT, ts_init=AT,
+    )  # fmt: skip
+
+
+def test_refusals_stop_trading_but_late_orders_and_pauses_do_not() -> None:
+    portfolio = a_portfolio()
+    for number in range(20):
+        portfolio.on_order(an_answer(number, OrderState.REJECTED, "no_match: nothing left"))
+        portfolio.on_order(an_answer(100 + number, OrderState.REJECTED, "paused: restarting"))
+    approved(an_opportunity(), portfolio)
+    for number in range(20, 32):
+        portfolio.on_order(an_answer(number, OrderState.REJECTED, "not enough balance"))
+    approved(an_opportunity(), portfolio)  # Twelve of twenty are sixty percent, no more
+    portfolio.on_order(an_answer(33, OrderState.REJECTED, "invalid signature"))
+    portfolio.on_order(an_answer(33, OrderState.REJECTED, "invalid signature"))
+    assert denied(an_opportunity(), portfolio).detail == "ratio=0.65 limit=0.6"
+    breaker = tripped(portfolio, LIMITS, now=AT)
+    assert breaker is not None
+    assert (breaker.state, breaker.why) == (TradingState.HALTED, "the venue refused 65% of the last 20 orders")
+
+
+def test_six_losses_in_a_row_reduce_for_an_hour() -> None:
+    portfolio = a_portfolio()
+    for number in range(6):
+        assert tripped(portfolio, LIMITS, now=AT) is None
+        portfolio.on_settlement(
+            a_settlement(token=str(number), pnl=Decimal(-1), payout=Decimal(0), ts_event=AT + number)
+        )
+    breaker = tripped(portfolio, LIMITS, now=AT + 6)
+    assert breaker is not None
+    assert (breaker.state, breaker.clears_at) == (TradingState.REDUCING, AT + 5 + 3600 * NANOS)
+    assert breaker.why == "6 losses in a row, cooling down for 60 minutes"
+    assert tripped(portfolio, LIMITS, now=breaker.clears_at) is None
+
+
+def test_locked_real_money_and_changed_rules_deny_before_anything_is_computed() -> None:
+    locked = denied(an_opportunity(), a_portfolio(locked="12 of 300 paper fills"))
+    assert (locked.reason, locked.detail) == (Reason.GATE_LOCKED, "gate=12 of 300 paper fills limit=open")
+    changed = a_portfolio(tripwires={"0xmarket": "fee 0.07 -> 0.10"})
+    assert denied(an_opportunity(), changed).detail == "rules=fee 0.07 -> 0.10 limit=as first seen"
+    approved(another(1), changed)
+
+
+def test_a_strategy_cannot_use_more_than_its_share() -> None:
+    approved(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal("0.5")}))
+    refusal = denied(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal("0.04")}))
+    assert (refusal.reason, refusal.detail) == (Reason.STRATEGY_CAP, "strategy_room_usd=2.4 limit=2.6732")
+
+
+@pytest.mark.parametrize("state", [state for state in OrderState if not state.terminal])
+def test_an_order_in_doubt_is_exposure(state: OrderState) -> None:
+    portfolio = a_portfolio()
+    approval = approved(an_opportunity(), portfolio)
+    portfolio.on_approval(approval)
+    order = replace(an_answer(1, state), opportunity_id=approval.opportunity_id, reserved=approval.reserved)
+    portfolio.on_order(order)
+    assert portfolio.exposure(AT + DAY) == approval.reserved
+    assert portfolio.open_orders(AT + DAY) == 1
+
+
+def test_reducing_takes_the_other_outcome_of_what_is_held_and_no_more() -> None:
+    portfolio = a_portfolio()
+    approval = approved(an_opportunity(), portfolio)
+    portfolio.on_approval(approval)
+    portfolio.on_order(
+        replace(an_answer(1, OrderState.FILLED), opportunity_id=approval.opportunity_id, reserved=approval.reserved)
+    )
+    fill = Fill(
+        trade_id="t1", order_hash="0x1", opportunity_id=approval.opportunity_id, slug="", market="0xmarket",
+        token="1001", outcome="Up", side=Side.BUY, shares=Decimal("5.30"), price=Decimal("0.5"), fee=Decimal("0.1"),
+        status=FillStatus.CONFIRMED, ts_event=AT, ts_init=AT,
+    )  # fmt: skip
+    portfolio.on_fill(fill)
+    portfolio.state, portfolio.losses_in_a_row, portfolio.last_loss_at = TradingState.REDUCING, 6, AT
+    portfolio.approvals_at.clear()
+    later = replace(LIMITS, duplicate_cooldown=0)
+    other = an_opportunity(opportunity_id="opp-2", legs=(a_leg(token="1002"),))
+    hedge = approved(other, portfolio, later)
+    assert (hedge.legs[0].shares, hedge.bound_by) == (Decimal("5.30"), "hedge")
+    assert denied(an_opportunity(opportunity_id="opp-3"), portfolio, later).reason is Reason.REDUCING_ONLY
+    assert denied(another(1), portfolio, later).reason is Reason.REDUCING_ONLY
+
+
+def test_a_clock_that_was_ahead_for_a_while_forgets_no_loss() -> None:
+    portfolio = a_portfolio()
+    portfolio.on_settlement(a_settlement(pnl=Decimal(-15), ts_event=AT))
+    portfolio.at(AT + 3 * DAY)
+    assert portfolio.day_pnl == 0
+    portfolio.on_settlement(a_settlement(token="o", pnl=Decimal(-2), ts_event=AT + 3 * DAY))
+    portfolio.at(AT)
+    assert portfolio.day_pnl == Decimal(-17)
+
+
+def test_money_taken_out_is_no_drawdown() -> None:
+    portfolio = a_portfolio()
+    portfolio.on_settlement(a_settlement(pnl=Decimal(-3)))
+    portfolio.learn_capital(Decimal(150))
+    assert portfolio.equity == Decimal(147)
+    assert portfolio.drawdown == Decimal(3) / 150
+
+
+def test_every_gate_has_a_reason_a_value_and_a_limit_and_they_come_in_the_order_of_the_enum() -> None:
+    found = examine(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal(1)}), LIMITS, now=AT)
+    assert all(gate.passed and "limit=" in gate.detail for gate in found)
+    order = list(Reason)
+    asked = list(dict.fromkeys(gate.reason for gate in found))  # Some have two questions
+    asked.remove(Reason.INSUFFICIENT_CASH)  # Is there a wallet at all; at the end, is there enough in it
+    assert asked == sorted(asked, key=order.index)
+    unasked = {Reason.TRADING_KILLED, Reason.REDUCING_ONLY, Reason.INSUFFICIENT_CASH}
+    assert set(asked) == set(order) - unasked
 
 
 def test_in_a_drawdown_sizes_halve_and_the_minimum_is_not_forced() -> None:
@@ -246,10 +412,10 @@ def test_quarter_kelly_bets_less_on_less() -> None:
 def test_breakers_name_the_state_the_reason_and_when_it_ends() -> None:
     midnight = (AT // DAY + 1) * DAY
     assert tripped(a_portfolio(), LIMITS, now=AT) is None
-    day = tripped(a_portfolio(day_pnl=Decimal("-15.5")), LIMITS, now=AT)
+    day = tripped(a_portfolio(results=lost("15.5")), LIMITS, now=AT)
     assert day is not None
     assert (day.state, day.why, day.clears_at) == (TradingState.HALTED, "lost $15.50 today, limit $15.00", midnight)
-    fees = tripped(a_portfolio(day_fees={"t": Decimal("6.10")}), LIMITS, now=AT)
+    fees = tripped(a_portfolio(fees={"t": (TODAY, Decimal("6.10"))}), LIMITS, now=AT)
     assert fees is not None
     assert fees.why == "paid $6.10 in fees today, limit $6.00"
     kill = tripped(a_portfolio(realised=Decimal(-60), peak=Decimal(300)), LIMITS, now=AT)
@@ -267,7 +433,27 @@ def test_settlements_move_equity_once() -> None:
     assert portfolio.losses_in_a_row == 0
 
 
+@pytest.mark.parametrize(
+    ("state", "clears_at", "stricter"),
+    [
+        (TradingState.ACTIVE, 0, True),
+        (TradingState.REDUCING, AT + 1, True),
+        (TradingState.HALTED, AT, True),
+        (TradingState.HALTED, AT + DAY, False),
+        (TradingState.HALTED, 0, False),
+        (TradingState.KILLED, 0, False),
+    ],
+)
+def test_a_breaker_never_softens_what_stands(state: TradingState, clears_at: int, stricter: bool) -> None:
+    breaker = Breaker(state=TradingState.HALTED, why="day", clears_at=AT + 10)
+    assert breaker.says_more_than(state, clears_at) is stricter
+
+
 def test_a_limit_below_the_venues_minimum_is_said_in_words() -> None:
     assert warnings_at(LIMITS, Decimal(1000)) == []
     (warning,) = warnings_at(LIMITS, Decimal(200))
     assert "above 0.60" in warning
+    (warning,) = warnings_at(replace(LIMITS, hard_cap_usd=Decimal("0.5")), Decimal(300))
+    assert warning.startswith("NOTHING can be traded: the venue's minimum of 5 shares (and $1) costs more")
+    (warning,) = warnings_at(LIMITS, Decimal(15))
+    assert warning.startswith("NOTHING can be traded")

@@ -22,6 +22,7 @@ class StoredOrder:
     underlying: str
     expiry: int
     created_at: int
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,10 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The ledger's view at one moment: capital put in, orders since `since`, their trades, all settlements in order."""
+    """The ledger's view at one moment: capital put in, orders since `since`, their trades, all settlements in order.
+
+    `resumed_at` is when a person last resumed trading, `rearmed_at` when one last did so after a kill; 0 for never.
+    """
 
     capital: Decimal
     orders: tuple[StoredOrder, ...]
@@ -43,19 +47,22 @@ class Snapshot:
     settlements: tuple[Settlement, ...]
     state: StoredState
     resumed_at: int
+    rearmed_at: int = 0
 
 
 async def load(connection: Connection, *, since: int) -> Snapshot:
     """Read everything in one transaction. Orders and fills younger than `since` or not settled yet."""
     async with connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        resumed_at, rearmed_at = await resumes(connection)
         return Snapshot(
             capital=await capital(connection),
             orders=await _orders(connection, since),
             fills=await _fills(connection, since),
             settlements=await _settlements(connection),
             state=await read_state(connection),
-            resumed_at=await _resumed_at(connection),
+            resumed_at=resumed_at,
+            rearmed_at=rearmed_at,
         )
 
 
@@ -70,29 +77,42 @@ async def read_state(connection: Connection) -> StoredState:
     return StoredState(state=TradingState(row[0]), who=row[1], why=row[2], since=row[3], clears_at=row[4])
 
 
-_BECOME = """
+_TIGHTEN = """
 WITH changed AS (
     UPDATE trading_state SET state = %(state)s, who = %(who)s, why = %(why)s, since = %(ts)s, clears_at = %(clears_at)s
-    WHERE id = 1 AND (state <> 'KILLED' OR %(state)s = 'KILLED') AND (state, why) IS DISTINCT FROM (%(state)s, %(why)s)
+    WHERE id = 1 AND (
+        array_position(%(strictness)s::text[], %(state)s) > array_position(%(strictness)s::text[], state)
+        OR (state = %(state)s AND clears_at > 0 AND (%(clears_at)s = 0 OR %(clears_at)s > clears_at)))
     RETURNING 1
 )
 INSERT INTO state_log (state, who, why, ts_event) SELECT %(state)s, %(who)s, %(why)s, %(ts)s FROM changed RETURNING 1
 """
 
+_CLEAR = """
+WITH changed AS (
+    UPDATE trading_state SET state = 'ACTIVE', who = %(who)s, why = %(why)s, since = %(now)s, clears_at = 0
+    WHERE id = 1 AND state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(now)s RETURNING 1
+)
+INSERT INTO state_log (state, who, why, ts_event) SELECT 'ACTIVE', %(who)s, %(why)s, %(now)s FROM changed RETURNING 1
+"""
 
-async def become(connection: Connection, state: StoredState) -> bool:
-    """Store a stricter or a cleared state, and log it; whether it changed. KILLED yields only to a person's resume."""
-    cursor = await connection.execute(
-        _BECOME,
-        {
-            "state": str(state.state),
-            "who": state.who,
-            "why": state.why,
-            "ts": state.since,
-            "clears_at": state.clears_at,
-        },
-    )
-    return await cursor.fetchone() is not None
+
+async def tighten(connection: Connection, state: StoredState) -> bool:
+    """Store a stricter state, or a longer stop, and log it; whether it changed. It never softens what stands."""
+    values = {
+        "state": str(state.state),
+        "who": state.who,
+        "why": state.why,
+        "ts": state.since,
+        "clears_at": state.clears_at,
+        "strictness": [str(state) for state in TradingState],
+    }
+    return await (await connection.execute(_TIGHTEN, values)).fetchone() is not None
+
+
+async def clear(connection: Connection, *, who: str, why: str, now: int) -> bool:
+    """End a stop whose time is over; whether there was one. What needs a person stays."""
+    return await (await connection.execute(_CLEAR, {"who": who, "why": why, "now": now})).fetchone() is not None
 
 
 async def capital(connection: Connection) -> Decimal:
@@ -102,13 +122,15 @@ async def capital(connection: Connection) -> Decimal:
     return Decimal(row[0]) if row else ZERO
 
 
-async def _resumed_at(connection: Connection) -> int:
-    """When a person last armed trading: drawdown counts from the equity of that moment."""
+async def resumes(connection: Connection) -> tuple[int, int]:
+    """When a person last resumed trading, and when one last did so after a kill; 0 for never."""
     cursor = await connection.execute(
-        "SELECT coalesce(max(ts_event), 0) FROM state_log WHERE state = 'ACTIVE' AND who <> 'risk'"
+        "SELECT coalesce(max(ts_event), 0), coalesce(max(ts_event) FILTER (WHERE before = 'KILLED'), 0)"
+        " FROM (SELECT state, who, ts_event, lag(state) OVER (ORDER BY id) AS before FROM state_log) AS log"
+        " WHERE state = 'ACTIVE' AND who <> 'risk'"
     )
     row = await cursor.fetchone()
-    return int(row[0]) if row else 0
+    return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
 
 _RECENT = "(o.created_at >= %s OR NOT EXISTS (SELECT 1 FROM settlements s WHERE s.token = o.token))"
@@ -117,8 +139,9 @@ _RECENT = "(o.created_at >= %s OR NOT EXISTS (SELECT 1 FROM settlements s WHERE 
 async def _orders(connection: Connection, since: int) -> tuple[StoredOrder, ...]:
     cursor = await connection.execute(
         "SELECT o.opportunity_id, o.leg, o.order_hash, o.state, o.cause, o.slug, o.market, o.token, o.outcome, o.side,"  # noqa: S608
-        " o.limit_price, o.shares, o.reserved, o.updated_at, o.event, o.underlying, o.expiry, o.created_at"
-        f" FROM orders o WHERE {_RECENT} ORDER BY o.created_at",
+        " o.limit_price, o.shares, o.reserved, o.updated_at, o.event, o.underlying, o.expiry, o.created_at,"
+        " coalesce(v.opportunity->>'strategy', '')"
+        f" FROM orders o LEFT JOIN verdicts v USING (opportunity_id) WHERE {_RECENT} ORDER BY o.created_at",
         (since,),
     )
     return tuple([_order(row) async for row in cursor])
@@ -143,7 +166,9 @@ def _order(row: TupleRow) -> StoredOrder:
         ts_event=row[13],
         ts_init=row[13],
     )
-    return StoredOrder(update=update, event=row[14], underlying=row[15], expiry=row[16], created_at=row[17])
+    return StoredOrder(
+        update=update, event=row[14], underlying=row[15], expiry=row[16], created_at=row[17], strategy=row[18]
+    )
 
 
 async def _fills(connection: Connection, since: int) -> tuple[Fill, ...]:

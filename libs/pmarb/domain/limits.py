@@ -1,20 +1,35 @@
-"""Every limit of the Risk Guardian, derived from the bankroll (quant.md 4) and overridable one by one."""
+"""Every limit of the Risk Guardian as one value: fractions follow the bankroll (quant.md 4), each may be overridden."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from pmarb.domain.values import MIN_ORDER_SHARES, MIN_ORDER_USD, NANOS
 
 
 class Sizing(StrEnum):
-    """How an approved order is sized before the caps cut it."""
+    """How an order is sized before the caps cut it."""
 
     FIXED = "fixed"
+    ALLOCATOR = "allocator"
+    KELLY = "kelly"
+    HALF_KELLY = "half_kelly"
     QUARTER_KELLY = "quarter_kelly"
 
+    @property
+    def kelly_fraction(self) -> Decimal | None:
+        """What part of the full Kelly spend; None for those that do not look at the edge."""
+        return _FRACTIONS.get(self)
 
-CEILING_USD = Decimal(20)
+
+_FRACTIONS: Final = {
+    Sizing.KELLY: Decimal(1),
+    Sizing.HALF_KELLY: Decimal("0.5"),
+    Sizing.QUARTER_KELLY: Decimal("0.25"),
+}
+
+CEILING_USD: Final = Decimal(20)
 """No order is ever larger, whatever the settings say."""
 
 
@@ -40,11 +55,16 @@ class Limits:
     trades_per_day: int = 200
     orders_per_second: int = 1
     orders_per_minute: int = 20
+    reject_window: int = 20
+    reject_ratio: Decimal = Decimal("0.6")
+    calibration_window: int = 30
+    calibration_z: float = -2.5
     losses_in_a_row: int = 6
     cool_down: int = 3600 * NANOS
     price_low: Decimal = Decimal("0.05")
     price_high: Decimal = Decimal("0.95")
     max_spread: Decimal = Decimal("0.04")
+    max_fee_rate: Decimal = Decimal("0.10")
     min_edge: Decimal = Decimal("0.02")
     slippage_ticks: int = 1
     no_trade_first: int = 5 * NANOS
@@ -71,16 +91,36 @@ class Limits:
         """The oldest book an order of `family` may rest on."""
         return self.stale_book if family == "5m" else self.stale_book_long
 
+    def dearest_minimum(self, equity: Decimal) -> Decimal:
+        """Dollars that the smallest order the venue takes may cost: the tightest of all caps on one order."""
+        fractions = (
+            self.order_pct_to_reach_minimum,
+            self.market_pct,
+            self.event_pct,
+            self.underlying_pct,
+            self.total_pct,
+        )
+        return min(*(fraction * equity for fraction in fractions), self.order_usd, self.hard_cap_usd, CEILING_USD)
+
 
 def warnings_at(limits: Limits, equity: Decimal) -> list[str]:
-    """Limits that make trading rare or impossible at this equity, in words, for the log at start."""
-    reach = equity * limits.order_pct_to_reach_minimum
-    dearest = reach / limits.min_shares
+    """Limits that make trading impossible or rare at this equity, in words, for the log at start."""
+    if equity <= 0:
+        return []
+    dearest = limits.dearest_minimum(equity) / limits.min_shares
+    needed = f"the venue's minimum of {limits.min_shares} shares (and ${limits.min_usd})"
+    if limits.dearest_minimum(equity) < limits.min_usd or dearest <= limits.price_low:
+        return [
+            (
+                f"NOTHING can be traded: {needed} costs more than the tightest limit on one order, "
+                f"${limits.dearest_minimum(equity):.2f}, at every price from {limits.price_low} up"
+            )
+        ]
     if dearest >= limits.price_high:
         return []
     return [
         (
-            f"the venue's minimum of {limits.min_shares} shares costs more than the order cap of ${reach:.2f} "
+            f"{needed} costs more than the tightest limit on one order, ${limits.dearest_minimum(equity):.2f}, "
             f"at every price above {dearest:.2f}: those opportunities will be denied as below_minimum"
         )
     ]
