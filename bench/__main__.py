@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from bench import latency, rules, sandbox, servers
+from bench import latency, latest, rules, sandbox, servers, tapes
 from bench.measure import Measured
 from pmarb.embedded import ephemeral
 
@@ -20,6 +20,7 @@ def with_servers() -> list[Measured]:
 
 PARTS: dict[str, Callable[[], list[Measured]]] = {
     "rules": rules.run,
+    "tapes": tapes.run,
     "servers": with_servers,
     "latency": latency.run,
     "sandbox": sandbox.run,
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     options = parser.parse_args()
     rows = [row for name in options.parts or PARTS for row in PARTS[name]()]
+    latest.write(rows, machine())
     if options.json:
         print(json.dumps({"machine": machine(), "rows": [asdict(row) | {"ratio": row.ratio} for row in rows]}))
         return
