@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from pmarb.settings import Settings
 
 PATH = Path(__file__).parents[1] / ".env.example"
-SERVICES = ("scanner", "risk", "executor", "alerter", "console")
+SERVICES = ("scanner", "risk", "executor", "alerter", "console", "recorder")
 HEAD = """\
 # Every setting, with its default. Nothing here is needed: without a file `.env` everything trades in the sandbox.
 # Copy to `.env` and take the # from what you change. <NAME>_FILE=/path reads a value from a file instead; with compose

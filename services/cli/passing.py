@@ -1,10 +1,12 @@
-"""Commands that are other programs of ours: sandbox and replay. Their own `--help` is passed on."""
+"""Commands that are other programs of ours: sandbox, replay and record. Their own `--help` is passed on."""
 
 import os
 import subprocess
 import sys
 
 import typer
+
+from services.cli import context as running
 
 app = typer.Typer()
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -20,6 +22,14 @@ def sandbox(context: typer.Context) -> None:
 def replay(context: typer.Context) -> None:
     """Run the rules over recorded real data: TAPE... [--json] (see `pm-arb replay --help`)."""
     _become("services.replay", context.args)
+
+
+@app.command(context_settings=_PASS_ON)
+def record(context: typer.Context) -> None:
+    """Record the public feeds onto tapes for replay: --out DIR --seconds N (see `pm-arb record --help`)."""
+    if "--help" not in context.args:
+        running.settings()
+    _become("services.recorder", context.args)
 
 
 def _become(module: str, arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from services.replay.report import Report
-from services.replay.tapes import TapeReplay
+from services.replay.tapes import TapeReplay, recordings
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
@@ -38,7 +38,7 @@ DEFAULTS = Parameters()
 
 
 def replay(paths: Sequence[Path], parameters: Parameters = DEFAULTS) -> Report:
-    """Replay tapes one after the other, each with a fresh wallet.
+    """Replay recordings one after the other, each with a fresh wallet.
 
     Raises:
         TapeError: a file is not a tape.
@@ -48,8 +48,8 @@ def replay(paths: Sequence[Path], parameters: Parameters = DEFAULTS) -> Report:
     gc.disable()  # Messages are trees: their last reader frees them, and nothing else needs walking
     try:
         tapes = tuple(
-            TapeReplay(path, limits=parameters.limits(), risk=parameters.risk(), bankroll=parameters.bankroll).run()
-            for path in paths
+            TapeReplay(parts, limits=parameters.limits(), risk=parameters.risk(), bankroll=parameters.bankroll).run()
+            for parts in recordings(paths)
         )
     finally:
         if collecting:

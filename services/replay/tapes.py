@@ -5,9 +5,11 @@ on its single tick: it is then the settlement stream, seen as late as anyone saw
 and stay unpriced without. Proxy strikes are a recorder's guess and never used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -34,13 +36,31 @@ from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
+SUFFIX: Final = ".tape.jsonl.zst"
+
+
+def recordings(paths: Sequence[Path]) -> list[list[Path]]:
+    """The tapes as they belong together: one whose header says that it continues the one before follows it.
+
+    Raises:
+        TapeError: a file is not a tape.
+    """
+    found: list[list[Path]] = []
+    for path in paths:
+        before = found[-1][-1].name.removesuffix(SUFFIX) if found else None
+        if before is not None and tape.header(path).get("continues") == before:
+            found[-1].append(path)
+        else:
+            found.append([path])
+    return found
+
 
 class TapeReplay:
-    """One tape through an engine of its own."""
+    """One recording through an engine of its own: a tape, or several of which each continues the one before."""
 
-    def __init__(self, path: Path, *, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
-        self._path = path
-        name = path.name.removesuffix(".tape.jsonl.zst")
+    def __init__(self, paths: Sequence[Path], *, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
+        self._paths = tuple(paths)
+        name = paths[0].name.removesuffix(SUFFIX)
         self._engine = Engine(name=name, limits=limits, risk=risk, bankroll=bankroll)
         self._handlers: dict[str, Callable[[msgspec.Raw, int], None]] = {
             "clob.market": self._on_market_frame,
@@ -59,7 +79,7 @@ class TapeReplay:
         engine, handlers = self._engine, self._handlers
         agenda, report = engine.agenda, engine.report
         last = events = 0
-        for line in tape.raw_lines(self._path):
+        for line in chain.from_iterable(map(tape.raw_lines, self._paths)):
             events += 1
             last = line.t
             if agenda.next_due < last:

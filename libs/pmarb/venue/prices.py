@@ -18,6 +18,20 @@ KLINES_A_PAGE: Final = 1000
 OnTicks = Callable[[Sequence[PriceTick], int], None]
 
 
+def spot_stream(ws_url: str, assets: Sequence[str], *, kinds: Sequence[str] = ("trade",), quote: str = "usdt") -> str:
+    """The address of a combined stream."""
+    return f"{ws_url}/stream?streams=" + "/".join(f"{asset}{quote}@{kind}" for asset in assets for kind in kinds)
+
+
+def oracle_subscription(assets: Sequence[str]) -> str:
+    """What asks the relay for Chainlink's ticks of these assets."""
+    wanted = [
+        {"topic": "crypto_prices_chainlink", "type": "*", "filters": json.dumps({"symbol": f"{asset}/usd"})}
+        for asset in assets
+    ]
+    return json.dumps({"action": "subscribe", "subscriptions": wanted})
+
+
 class SpotFeed:
     """Trades of several assets over one combined stream. `on_ticks(ticks, real)` is called from the reader."""
 
@@ -38,10 +52,9 @@ class SpotFeed:
         self._quote = quote
         self._http = http
         self._on_ticks = on_ticks
-        streams = "/".join(f"{asset}{quote}@{kind}" for asset in assets for kind in kinds)
         self.socket = Socket(
             name="spot",
-            url=f"{ws_url}/stream?streams={streams}",
+            url=spot_stream(ws_url, assets, kinds=kinds, quote=quote),
             clock=clock,
             opening=tuple,
             on_frame=self._on_frame,
@@ -116,11 +129,7 @@ class OracleFeed:
         await self.socket.run(stop)
 
     def _opening(self) -> list[str]:
-        wanted = [
-            {"topic": "crypto_prices_chainlink", "type": "*", "filters": json.dumps({"symbol": f"{asset}/usd"})}
-            for asset in self._assets
-        ]
-        return [json.dumps({"action": "subscribe", "subscriptions": wanted})]
+        return [oracle_subscription(self._assets)]
 
     def _on_frame(self, raw: bytes, real: int) -> None:
         try:

@@ -1,0 +1,97 @@
+"""What the feeds say goes onto tapes, whole and in order, and a replay reads them as one."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pmarb.domain.values import NANOS
+from pmarb.venue import tape
+from pmarb.venue.public import sandbox
+from services.recorder.service import RecorderService
+from services.recorder.spool import PART, Received, Spool
+from services.replay.run import Parameters, replay
+from tests.conftest import running_sandbox
+
+T = 1_795_000_000 * NANOS
+
+
+def a_spool(folder: Path, *, rotate_s: float = 3600, rotate_bytes: int = 1 << 30) -> Spool:
+    return Spool(folder, venue="sandbox", rotate_s=rotate_s, rotate_bytes=rotate_bytes)
+
+
+def test_frames_come_back_as_they_were_received_each_on_its_line(tmp_path: Path) -> None:
+    spool = a_spool(tmp_path)
+    spool.start()
+    spool.put(Received(t=T, src="clob.market", raw=b'[{"a":"0.10"},{"b":1}]'))
+    spool.put(Received(t=T + 5, src="rtds", raw=b'{"value":\n 84000.120}'))
+    spool.put(Received(t=T + 3, src="rtds", raw=b"no json"))  # The clock was set back meanwhile
+    spool.close()
+    (path,) = spool.tapes
+    lines = list(tape.raw_lines(path))
+    assert [(line.t, line.src) for line in lines] == [
+        (T, "clob.market"),
+        (T, "clob.market"),
+        (T + 5, "rtds"),
+        (T + 5, "rtds"),
+    ]
+    assert [bytes(line.msg) for line in lines[:2]] == [b'{"a":"0.10"}', b'{"b":1}']
+    assert [entry.msg for entry in tape.lines(path)][2:] == [{"value": 84000.12}, {}]
+    head = tape.header(path)
+    assert (head["lines"], head["first_t"], head["last_t"], head["continues"]) == (4, T, T + 5, "")
+    assert spool.undecodable == 1
+
+
+@pytest.mark.parametrize("limits", [{"rotate_s": 1.0}, {"rotate_bytes": 100}])
+def test_a_long_recording_is_several_tapes_that_name_each_other(tmp_path: Path, limits: dict[str, float]) -> None:
+    spool = a_spool(tmp_path, **limits)  # type: ignore[arg-type]
+    spool.start()
+    for number in range(6):
+        spool.put(Received(t=T + number * NANOS, src="rtds", raw=b'{"n": "%d", "pad": "%s"}' % (number, b"x" * 60)))
+        while spool.waiting or spool.lines <= number:
+            pass
+    spool.close()
+    assert len(spool.tapes) > 2
+    heads = [tape.header(path) for path in spool.tapes]
+    assert [head["continues"] for head in heads] == ["", *(head["name"] for head in heads[:-1])]
+    assert [entry.msg["n"] for path in spool.tapes for entry in tape.lines(path)] == list("012345")
+    assert [found.events for found in replay(spool.tapes).tapes] == [6]
+
+
+def test_what_a_crash_left_behind_becomes_a_tape_without_its_torn_line(tmp_path: Path) -> None:
+    part = tmp_path / f"sandbox-crashed{PART}"
+    whole = b'{"t":%d,"src":"rtds","msg":{"n":1}}\n' % T
+    part.write_bytes(whole + b'{"t":17950000000000')
+    spool = a_spool(tmp_path)
+    spool.start()
+    spool.close()
+    assert not part.exists()
+    assert [(line.t, bytes(line.msg)) for line in tape.raw_lines(spool.tapes[0])] == [(T, b'{"n":1}')]
+
+
+async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
+    with running_sandbox("--seed", "5", "--scenario", "slow_makers", "--speed", "60") as ready:
+        async with asyncio.timeout(60):
+            http = httpx.AsyncClient(timeout=5)
+            urls, clock = await sandbox(http, ready["sandbox"].removesuffix("/sandbox"))
+            spool = a_spool(tmp_path)
+            recorder = RecorderService(
+                urls=urls,
+                clock=clock,
+                http=http,
+                spool=spool,
+                assets=("btc", "eth"),
+                families=("5m",),
+                seconds=660,
+            )
+            await recorder.run(asyncio.Event())
+    head = tape.header(spool.tapes[0])
+    assert head["markets"] >= 4
+    assert spool.undecodable == 0
+    report = replay(spool.tapes, Parameters(model_weight=1.0)).tapes[0]
+    assert report.lacks == []
+    assert report.malformed == 0
+    assert report.priced >= 2
+    assert report.settlement.agreed == report.settlement.computed > 0
+    assert report.evidence.samples
