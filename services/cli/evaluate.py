@@ -28,6 +28,9 @@ ReportTo = Annotated[
 ]
 Rounds = Annotated[int, typer.Option(min=100, max=100_000, help="Resamples behind every interval.")]
 Seed = Annotated[int, typer.Option(help="Of the resampling: the same seed, the same intervals.")]
+OfLedger = Annotated[
+    bool, typer.Option("--ledger", help="With tapes: judge the ledger's orders, marked by these recordings.")
+]
 ReplayWith = Annotated[
     str, typer.Option("--replay-with", metavar="ARGS", help="For tapes: options of `pm-arb replay`, e.g. '--k-se 1'.")
 ]
@@ -41,6 +44,7 @@ def evaluate(
     rounds: Rounds = 10_000,
     seed: Seed = 1,
     replay_with: ReplayWith = "",
+    ledger: OfLedger = False,
 ) -> None:
     """Is the edge real yet? One verdict: no edge, not enough evidence (n more trades needed), or edge.
 
@@ -48,7 +52,10 @@ def evaluate(
     1, 5, 30 and 60 s later after fees, tests with a SPRT and an anytime-valid e-value, and runs controls that must
     lose.
     """
-    found = of_tapes(tapes, replay_with) if tapes else of_ledger()
+    found = of_ledger() if ledger or not tapes else None
+    if tapes:
+        found = of_tapes(tapes, replay_with, marking=found)
+    assert found is not None
     result = read(found, random.Random(seed), Standard(rounds=rounds))  # noqa: S311 - a repeatable bootstrap
     if report is not None:
         write_report(report, result, found)
@@ -66,8 +73,8 @@ def of_ledger() -> Evidence:
         return records.evidence(ledger)
 
 
-def of_tapes(tapes: list[Path], replay_with: str) -> Evidence:
-    """What a replay of the tapes gives, in a process of its own.
+def of_tapes(tapes: list[Path], replay_with: str, *, marking: Evidence | None) -> Evidence:
+    """What a replay of the tapes gives, in a process of its own; `marking`: these bets instead of its own.
 
     Raises:
         Trouble: the replay refused; its own words are on the terminal.
@@ -78,6 +85,10 @@ def of_tapes(tapes: list[Path], replay_with: str) -> Evidence:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence.json"
         options = [*replay_with.split(), "--json", "--evidence", str(path)]
+        if marking is not None:
+            bets = Path(folder) / "bets.json"
+            bets.write_bytes(msgspec.json.encode(marking))
+            options += ["--mark", str(bets)]
         command = [sys.executable, "-m", "services.replay", *map(str, tapes), *options]
         done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - ourselves
         if done.returncode or not path.exists():

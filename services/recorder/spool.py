@@ -31,6 +31,8 @@ BATCH_WAIT_S: Final = 0.5
 CHUNK: Final = 1 << 20
 
 _LINE: Final = msgspec.json.Encoder()
+_ONE: Final = msgspec.json.Decoder(msgspec.Raw)
+_MANY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +123,8 @@ class Spool:
     def _messages(self, raw: bytes) -> list[bytes]:
         """The messages of a frame, one line each; what is no JSON is kept as a note."""
         try:
-            found = msgspec.json.decode(raw, type=msgspec.Raw if raw[:1] != b"[" else list[msgspec.Raw])
-            parts = [bytes(part) for part in (found if isinstance(found, list) else [found])]
+            found = _MANY.decode(raw) if raw[:1] == b"[" else [_ONE.decode(raw)]
+            parts = [bytes(part) for part in found]
             return [part if b"\n" not in part else _LINE.encode(msgspec.json.decode(part)) for part in parts]
         except (msgspec.DecodeError, ValueError):
             self.undecodable += 1

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from pmarb.domain.evidence import joined
+from pmarb.domain.evidence import Evidence, joined
 from pmarb.venue.tape import TapeError
+from services.replay.marking import Marker
 from services.replay.report import Report
 from services.replay.run import Parameters, replay
 from services.replay.sweep import Sweep, SweepError, parsed
@@ -35,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.sweep:
             return _sweep(options, parameters)
-        report = replay(options.tapes, parameters)
-    except (TapeError, SweepError, OSError) as error:
+        marker = Marker(msgspec.json.decode(options.mark.read_bytes(), type=Evidence)) if options.mark else None
+        report = replay(options.tapes, parameters, marker=marker)
+    except (TapeError, SweepError, OSError, msgspec.DecodeError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     if options.evidence:
         evidence = joined(tuple(tape.evidence for tape in report.tapes))
+        evidence = evidence if marker is None else marker.marked(evidence)
         options.evidence.write_bytes(msgspec.json.encode(evidence))
     sys.stdout.write(json.dumps(report.as_dict()) + "\n" if options.json else _text(report))
     return 0
@@ -85,6 +88,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=None, help="processes of a sweep (default: one a core)")
     parser.add_argument("--evidence", type=Path, metavar="FILE", help="write samples and bets for the meter, as JSON")
+    parser.add_argument(
+        "--mark",
+        type=Path,
+        metavar="FILE",
+        help="with --evidence: bets of this evidence, marked by the tapes, in place of the paper orders",
+    )
     return parser.parse_args(arguments)
 
 

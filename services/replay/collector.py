@@ -17,6 +17,7 @@ class Pending:
     optimistic: Paid | None = None
     pessimistic: Paid | None = None
     opposite: Paid | None = None
+    matched_at: int = 0
     marks: dict[int, Decimal] = field(default_factory=dict)
 
 
@@ -93,6 +94,8 @@ def _bet(pending: Pending, winner: str) -> Bet:
         mid=opportunity.mid,
         expected=opportunity.net_edge,
         won=leg.outcome == winner,
+        token=leg.token,
+        matched_at=pending.matched_at,
         filled=pending.filled,
         optimistic=pending.optimistic,
         pessimistic=pending.pessimistic,

@@ -85,8 +85,8 @@ class Engine:
             bankroll=bankroll,
             limits=risk,
             report=self.report,
-            book_of=self._book_of,
-            other_of=self._other_of,
+            book_of=self.book_of,
+            other_of=self.other_of,
             agenda=self.agenda,
             collector=self.collector,
         )
@@ -272,7 +272,7 @@ class Engine:
             return None, None
         return (up.ask, down.ask), (up.bid + up.ask) / 2
 
-    def _book_of(self, token: str) -> Book | None:
+    def book_of(self, token: str) -> Book | None:
         window = self.of_token.get(token)
         if window is None:
             return None
@@ -280,7 +280,11 @@ class Engine:
         quotes = watched.up if watched.market.token(UP) == token else watched.down
         return None if quotes.empty else fresh(quotes.book(), proven=self._proven)
 
-    def _other_of(self, token: str) -> str | None:
+    def recent(self, token: str, now: int) -> Book | None:
+        """The same, or None if the market channel has been silent too long for it to mean anything."""
+        return self.book_of(token) if now - self._proven <= BOOK_AGE else None
+
+    def other_of(self, token: str) -> str | None:
         window = self.of_token.get(token)
         return None if window is None else next((t for t in window.market.tokens if t != token), None)
 

@@ -127,6 +127,7 @@ class PaperLedger:
         self.portfolio.on_order(_update(approval, leg, index, OrderState.DELAYED, ZERO, now))
 
     def _match(self, order: Travelling, now: int) -> None:
+        order.noted.matched_at = now
         self._mark_later(order, now)
         take = fills.on_arrival(self._book_of(order.intent.token), order.intent, order.fees)
         if take is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from services.replay.marking import Marker
 from services.replay.report import Report
 from services.replay.tapes import TapeReplay, recordings
 from services.risk.decide import Limits as RiskLimits
@@ -37,8 +38,8 @@ class Parameters:
 DEFAULTS = Parameters()
 
 
-def replay(paths: Sequence[Path], parameters: Parameters = DEFAULTS) -> Report:
-    """Replay recordings one after the other, each with a fresh wallet.
+def replay(paths: Sequence[Path], parameters: Parameters = DEFAULTS, *, marker: Marker | None = None) -> Report:
+    """Replay recordings one after the other, each with a fresh wallet; `marker` looks up marks on the way.
 
     Raises:
         TapeError: a file is not a tape.
@@ -48,7 +49,13 @@ def replay(paths: Sequence[Path], parameters: Parameters = DEFAULTS) -> Report:
     gc.disable()  # Messages are trees: their last reader frees them, and nothing else needs walking
     try:
         tapes = tuple(
-            TapeReplay(parts, limits=parameters.limits(), risk=parameters.risk(), bankroll=parameters.bankroll).run()
+            TapeReplay(
+                parts,
+                limits=parameters.limits(),
+                risk=parameters.risk(),
+                bankroll=parameters.bankroll,
+                marker=marker,
+            ).run()
             for parts in recordings(paths)
         )
     finally:

@@ -32,6 +32,7 @@ from pmarb.venue.parse import (
     spot,
 )
 from services.replay.engine import Engine
+from services.replay.marking import Marker
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
@@ -58,10 +59,20 @@ def recordings(paths: Sequence[Path]) -> list[list[Path]]:
 class TapeReplay:
     """One recording through an engine of its own: a tape, or several of which each continues the one before."""
 
-    def __init__(self, paths: Sequence[Path], *, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        limits: Limits,
+        risk: RiskLimits,
+        bankroll: Decimal,
+        marker: Marker | None = None,
+    ) -> None:
         self._paths = tuple(paths)
         name = paths[0].name.removesuffix(SUFFIX)
         self._engine = Engine(name=name, limits=limits, risk=risk, bankroll=bankroll)
+        if marker is not None:
+            marker.ask(self._engine)
         self._handlers: dict[str, Callable[[msgspec.Raw, int], None]] = {
             "clob.market": self._on_market_frame,
             "gamma": self._on_gamma,

@@ -14,6 +14,7 @@ from services.cli.__main__ import app
 from services.cli.evaluation_report import write_report
 from services.cli.reading import body, sections
 from services.replay.__main__ import main
+from services.replay.marking import Marker
 from services.replay.run import Parameters, replay
 from services.replay.sweep import SweepError, parsed
 from tests.evidence import a_bet, bets_with, evidence
@@ -131,6 +132,18 @@ def test_a_paper_order_is_filled_three_times_and_marked(tmp_path: Path) -> None:
     modes = report.as_dict()["fills_by"]
     assert Decimal(modes["gap"]) == Decimal(modes["optimistic"]["pnl"]) - Decimal(modes["pessimistic"]["pnl"])
     assert joined((found, found)).samples[0] == found.samples[0]
+
+
+def test_orders_of_a_ledger_are_marked_by_the_tape_of_their_hours(tmp_path: Path) -> None:
+    path = tmp_path / "late.tape.jsonl.zst"
+    write_tape(path, seed=3)
+    found = replay([path], Parameters(model_weight=1.0)).tapes[0].evidence
+    bare = Evidence(bets=tuple(replace(bet, marks={}, opposite=None) for bet in found.bets))
+    marker = Marker(bare)
+    again = replay([path], marker=marker).tapes[0].evidence
+    marked = marker.marked(again)
+    assert [(bet.marks, bet.opposite) for bet in marked.bets] == [(bet.marks, bet.opposite) for bet in found.bets]
+    assert marked.samples == found.samples
 
 
 def test_a_sweep_runs_every_combination_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,20 +9,22 @@ from psycopg.rows import class_row
 
 from pmarb.db.views import Connection
 from pmarb.domain.evidence import Bet, Evidence, Paid
+from pmarb.domain.orders import FillStatus
 from pmarb.domain.values import ZERO
 
 _ORDERS: Final = """
-SELECT o.opportunity_id, o.slug, o.underlying, o.family, o.outcome, o.created_at, o.expiry, o.fair,
+SELECT o.opportunity_id, o.slug, o.underlying, o.family, o.outcome, o.token, o.created_at, o.expiry, o.fair,
        (v.opportunity->>'fair_se')::numeric AS se, (v.opportunity->>'mid')::numeric AS mid,
        (v.opportunity->>'net_edge')::numeric AS expected,
        (v.opportunity->'legs'->o.leg->>'price')::numeric AS ask,
        (v.opportunity->>'ts_init')::bigint AS decided_at,
-       t.shares, t.notional, t.fee, s.won
+       t.shares, t.notional, t.fee, t.matched_at, s.won
 FROM orders o
 LEFT JOIN verdicts v USING (opportunity_id)
 LEFT JOIN LATERAL (
-    SELECT sum(shares) AS shares, sum(shares * price) AS notional, sum(fee) AS fee
-    FROM trades WHERE trades.order_hash = o.order_hash AND status <> 'FAILED'
+    SELECT sum(shares) AS shares, sum(shares * price) AS notional, sum(fee) AS fee,
+           min(ts_event) AS matched_at
+    FROM trades WHERE trades.order_hash = o.order_hash AND status <> %(failed)s
 ) t ON true
 LEFT JOIN settlements s ON s.token = o.token
 WHERE o.side = 'BUY' ORDER BY o.created_at
@@ -36,6 +38,7 @@ class _Row:
     underlying: str
     family: str
     outcome: str
+    token: str
     created_at: int
     expiry: int
     fair: Decimal
@@ -47,13 +50,14 @@ class _Row:
     shares: Decimal | None
     notional: Decimal | None
     fee: Decimal | None
+    matched_at: int | None
     won: bool | None
 
 
 def evidence(connection: Connection) -> Evidence:
     """Orders in order of time. An order without its verdict (pruned) or outcome (not settled) is only counted."""
     with connection.cursor(row_factory=class_row(_Row)) as cursor:
-        rows = cursor.execute(_ORDERS).fetchall()
+        rows = cursor.execute(_ORDERS, {"failed": FillStatus.FAILED}).fetchall()
     outcomes = _outcomes(rows)
     bets, unsettled = [], 0
     for row in rows:
@@ -104,5 +108,7 @@ def _bet(row: _Row, won: bool) -> Bet:
         mid=row.mid,
         expected=row.expected if row.expected is not None else row.fair - ask,
         won=won,
+        token=row.token,
+        matched_at=row.matched_at or row.created_at,
         filled=paid,
     )

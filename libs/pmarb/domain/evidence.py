@@ -62,7 +62,8 @@ class Bet:
     `fair`, `ask`, `mid` and `expected` are of the moment of the decision: the fair value it was judged by, the price
     of the walk, the market's middle, the net edge. `filled` is the match as it was or, on paper, after the order's
     path and the venue's hold; `optimistic` had there been neither, `pessimistic` with a slow path and three in ten
-    lost. `marks` are middles so many seconds after the match, `opposite` the other outcome bought at that moment.
+    lost. `token` and `matched_at` (when it met the book, filled or not) say where and when to look for marks later.
+    `marks` are middles so many seconds after the match, `opposite` the other outcome bought at that moment.
     """
 
     bet_id: str
@@ -78,6 +79,8 @@ class Bet:
     mid: Decimal | None
     expected: Decimal
     won: bool
+    token: str = ""
+    matched_at: int = 0
     filled: Paid | None = None
     optimistic: Paid | None = None
     pessimistic: Paid | None = None
