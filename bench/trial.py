@@ -35,6 +35,8 @@ HOURS: Final = 5.0
 ROUNDS: Final = 1000
 BANKROLL: Final = Decimal(2000)
 """Enough that the day's stops rarely end a seed before its evidence is in; an order is still five dollars."""
+RISK: Final = RiskLimits(losses_in_a_row=50)
+"""For the same reason no hour of rest after six losses: it saves money, of which there is none here, and costs evidence."""
 LIMITS: Final = Limits(order_usd=Decimal(5), model=Model(cv_sigma=0.4))
 KEYS: Final = {Verdict.EDGE: "edge", Verdict.NO_EDGE: "no_edge", Verdict.NOT_ENOUGH: "not_enough"}
 
@@ -54,7 +56,7 @@ class Outcome:
 
 def live(scenario: str, seed: int, hours: float, limits: Limits = LIMITS) -> Engine:
     """The engine after so many hours of the scenario."""
-    engine = Engine(name=f"{scenario}:{seed}", limits=limits, risk=RiskLimits(), bankroll=BANKROLL)
+    engine = Engine(name=f"{scenario}:{seed}", limits=limits, risk=RISK, bankroll=BANKROLL)
     SimulatedMarket(scenario=scenario, seed=seed, engine=engine).run(hours)
     return engine
 

@@ -19,7 +19,11 @@ def test_a_ledgers_orders_become_bets(database_url: str) -> None:
     filled, missed = sorted(found.bets, key=lambda bet: bet.filled is None)
     seen = an_opportunity()
     assert filled.filled is not None
-    assert (filled.filled.shares, filled.filled.price, filled.filled.fee) == (6, Decimal("0.5"), Decimal("0.105"))
+    assert (filled.filled.shares, filled.filled.price, filled.filled.fee) == (
+        Decimal(6),
+        Decimal("0.5"),
+        Decimal("0.105"),
+    )
     assert (filled.won, filled.token, filled.fair) == (True, TOKEN, Decimal("0.62"))
     assert (filled.ask, filled.mid, filled.expected) == (seen.legs[0].price, seen.mid, seen.net_edge)
     assert filled.decided_at == seen.ts_init
