@@ -58,6 +58,10 @@ bench: $(STAMP) ## what is measured, against a baseline of the same run [ARGS]
 meter-trial: $(STAMP) ## the meter on markets whose truth is known [SEEDS FIRST_SEED ARGS]
 	@$(BIN)/python -m bench.trial --seeds $(SEEDS) --first-seed $(FIRST_SEED) $(ARGS)
 
+chaos: SECONDS = 900
+chaos: $(STAMP) ## crashes and faults under load, the books compared after each, a table [SECONDS SEED ARGS]
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
+
 compose-test: $(STAMP) ## docker compose for real, where an engine answers
 	@$(BIN)/python -m tests.compose.run $(ARGS)
 

@@ -63,6 +63,11 @@ class Ground:
         found = [gamma.market_from(row) for row in rows]
         return [m for m in found if m.accepting and m.opens_at <= now <= m.closes_at - left_s * NANOS]
 
+    def coming_markets(self) -> list[MarketInfo]:
+        """Windows that take orders already and open later."""
+        rows = self.get(f"{self.ready['gamma']}/markets", limit=100)
+        return [m for m in map(gamma.market_from, rows) if m.accepting and m.opens_at > self.clock.now()]
+
     def best_ask(self, token: str) -> tuple[Decimal, Decimal] | None:
         """(ask, tick), None without one."""
         book = self.get(f"{self.ready['clob']}/book", token_id=token)

@@ -19,7 +19,8 @@ from pmarb.bus.port import BusUnavailable
 
 _REPLY_WITHIN: Final = 5.0  # Seconds; above the longest BLOCK that `poll` is asked for
 _CONNECT_WITHIN: Final = 2.0
-_STARTING: Final = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN")
+_NOT_NOW: Final = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "OOM")
+"""What it answers while it starts, and while its disk or its memory is full."""
 
 
 def connect(url: str) -> Any:
@@ -41,12 +42,12 @@ def connect(url: str) -> Any:
 
 @contextlib.asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn "Redis is away or starting" into BusUnavailable; every other Redis error is a defect and stays one."""
+    """Turn "Redis is away, starting or full" into BusUnavailable; every other Redis error is a defect and stays one."""
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise BusUnavailable(str(error)) from error
     except ResponseError as error:
-        if str(error).startswith(_STARTING):
+        if str(error).startswith(_NOT_NOW):
             raise BusUnavailable(str(error)) from error
         raise

@@ -42,6 +42,7 @@ class _Wire(asyncio.Protocol):
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_exception(RedisConnectionError(str(exc or "the server closed the connection")))
+                waiting.exception()  # Whoever sent several commands stops at the first: the others count as told
         self._waiting.clear()
 
     def send(self, commands: Sequence[Sequence[Word]]) -> list[asyncio.Future[Any]]:

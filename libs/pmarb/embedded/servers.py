@@ -79,6 +79,13 @@ class EmbeddedServers:
             supervisor.wait()
         _pipe(supervisor.stdout).close()
 
+    @property
+    def supervisor_pid(self) -> int:
+        """The process that starts them again."""
+        if self._supervisor is None:
+            raise EmbeddedError("the servers are not running")
+        return self._supervisor.pid
+
     def pid(self, name: str) -> int:
         """The process of "redis" or "postgres"; another one after a crash."""
         return int(json.loads((self.place / "pids.json").read_text())[name])
