@@ -212,3 +212,16 @@ async def test_an_absent_redis_is_unavailable_not_a_traceback() -> None:
         await bus.publish(an_opportunity())
     with pytest.raises(BusUnavailable):
         await bus.consumer(group="g", name="n", streams=[Stream.ORDERS]).poll()
+
+
+async def test_a_full_redis_is_unavailable_until_there_is_room(redis_url: str) -> None:
+    bus = RedisBus(redis_url)
+    async with redis.from_url(redis_url) as client:
+        await client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(BusUnavailable, match="OOM"):
+                await bus.publish(an_opportunity())
+        finally:
+            await client.config_set("maxmemory", "0")
+    await bus.publish(an_opportunity())
+    await bus.close()
