@@ -153,7 +153,7 @@ class Inspection:
                 continue
             total = sum((each.fee for each in booked[token]), ZERO)
             apart = fee_difference(total, charged.fees)
-            if apart > ZERO:
+            if charged.fees != total:  # Also what rounding explains: the booked fee is what the balance says
                 last = booked[token][-1]
                 await self._correct(last.trade_id, last.fee, last.fee + charged.fees - total, now)
             if apart > FEE_TOLERANCE:
@@ -165,7 +165,7 @@ class Inspection:
             return  # The halt says it; a person decides which trade is wrong
         entry = ledger.fee_corrected(trade_id=trade_id, booked=booked, charged=charged, ts_event=now)
         if await self._shop.ledger.correct_fee(trade_id, charged=charged, entry=entry):
-            log.error("fee_corrected", trade_id=trade_id, booked=str(booked), charged=str(charged))
+            log.warning("fee_corrected", trade_id=trade_id, booked=str(booked), charged=str(charged))
 
     async def _warn(self, mismatch: Mismatch) -> None:
         log.error("mismatch", what=mismatch.key, ledger=mismatch.ours, venue=mismatch.theirs)

@@ -9,6 +9,9 @@ from typing import Any, Final, Self
 from tests.executors import Ground, balance, rows
 
 INVARIANTS: Final = ("doubles", "lost_fills", "wrong_positions", "unbalanced", "unresolved")
+ROUNDED: Final = Decimal("0.001")
+"""A fee is floored to 0.00001 of a sum that the venue rounds too; a settled trade's is not asked for again."""
+
 OPEN: Final = "('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED')"
 
 
@@ -84,7 +87,9 @@ def _money(truth: Any, dsn: str) -> list[str]:
     cash = balance(dsn, "cash", "reserved")
     wrong = [f"all accounts sum to {total}"] if total else []
     wrong += [f"entry {entry} sums to {amount}" for entry, amount in entries]
-    return wrong + ([f"cash {cash} here, {truth['cash']} there"] if cash != Decimal(truth["cash"]) else [])
+    if abs(cash - Decimal(truth["cash"])) > ROUNDED:
+        wrong.append(f"cash {cash} here, {truth['cash']} there")
+    return wrong
 
 
 def _unresolved(dsn: str) -> list[str]:
