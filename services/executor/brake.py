@@ -83,6 +83,18 @@ class Brake:
         while not receipt.verified_real and not done.is_set() and await self._still_killed():
             log.error("kill_not_verified", why=receipt.unverified, next="tries again")
             receipt = await self.flat(who="state", why="trading was killed, again", give_up=AGAIN_FOR)
+        if receipt.unverified and await self._known(done):
+            await self.flat(who="state", why="trading was killed; the last outcomes are known now")
+
+    async def _known(self, done: asyncio.Event) -> bool:
+        """Wait until no order's outcome is unknown; False when told to end, or trading goes on, before."""
+        while not done.is_set() and await self._still_killed():
+            with contextlib.suppress(Unavailable):
+                if not await self._of_state(OrderState.UNKNOWN, OrderState.SUBMITTING):
+                    return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), WATCH_EVERY)
+        return False
 
     async def _still_killed(self) -> bool:
         with contextlib.suppress(Unavailable):

@@ -113,7 +113,7 @@ def fault(ground: Ground, **spec: Any) -> None:
 
 async def bought(ground: Ground, bus: RedisBus, database_url: str) -> Approval:
     """A confirmed position."""
-    for _ in range(5):
+    for _ in range(20):
         approval = await one_approval(ground)
         await bus.publish(approval)
         await until(lambda: rows(database_url, "SELECT 1 FROM orders WHERE state IN ('FILLED', 'REJECTED')"))
