@@ -34,10 +34,9 @@ CONNECTIONS, FRAMES_S, FRAMES_PROMISED = 20, 4.0, 20_000
 OFFERED = 1300
 TOKENS = ["111" + "7" * 70, "222" + "7" * 70]
 DELAYS_S = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 1.0, 2.0)
-HOURS, MARK_AFTER_S, EDGE = 4.0, 5, 0.05
-# What an outsider model is off by at even odds: 3.7 cents come from one basis point of the oracle (quant.md, 12)
-# and from the volatility; a naive one is a little worse.
-MODEL_ERROR = 0.043
+HOURS, MARK_AFTER_S, EDGE = 3.0, 5, 0.05
+# What an outsider's model is off by at even odds in mid-window, for want of the oracle's basis (quant.md 12).
+MODEL_ERROR = 0.037
 
 
 def run() -> list[Measured]:
@@ -172,8 +171,7 @@ class Naive:
             self.now_ns = ANCHOR_NS + step * 50 * MS_NS
             if step % 20 == 0:
                 self.world.settlement.step(self.now_ns)
-            if step % 4 == 0:
-                self.world.house.step(self.now_ns)
+            self.world.house.step(self.now_ns)
             if step % 2 == 0:
                 for market in self.world.markets.live():
                     self.look(market, step)

@@ -1,7 +1,8 @@
 """The simulated crowd: makers with a late view of the index, takers who race for their stale quotes, noise.
 
-Makers see the index with a lag that is drawn again every 200 ms; their view never moves backwards, which makes the
-effective reaction much quicker than the median lag (quant.md 6). They quote their own fair value, not the client's.
+Everybody moves on the grid of the index, every 50 ms. Makers see the index with a lag that is drawn again every 200 ms;
+their view never moves backwards, which makes the effective reaction much quicker than the median lag (quant.md 6). They
+quote their own fair value, not the client's.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from services.sandbox.money import MICRO
 from services.sandbox.quotes import ladder, lognormal, spread_ticks, touch_prices
 from services.sandbox.scenario import Scenario
 
-STEP_NS = 200 * MS_NS
+STEP_NS = 50 * MS_NS
+RESAMPLE_NS = 200 * MS_NS
+# Markets that are quoted at least this often are looked at in every step.
+QUICK_S = 0.2
 PREFIX = "house-"
 # A competitor who arrives takes only levels that still leave this share of the edge that called him.
 STILL_WORTH = 0.5
@@ -36,6 +40,7 @@ class Desk:
     tick: int = 0
     trades_seen: int = -1
     race_at_ns: int = 0
+    stray_ns: int = 0
     next_ns: int = 0
     away_until_ns: int = 0
 
@@ -69,20 +74,23 @@ class House:
             if not market.accepting:
                 continue
             desk = self._desks.setdefault(market.slug, Desk())
-            if now_ns < desk.away_until_ns:
+            if now_ns < desk.away_until_ns or now_ns < desk.next_ns:
                 continue
             making = market.terms.making
-            if now_ns < desk.next_ns:
-                continue
-            desk.next_ns = 0 if making.every_s * SECOND_NS <= STEP_NS else now_ns + int(making.every_s * SECOND_NS)
+            desk.next_ns = 0 if making.every_s <= QUICK_S else now_ns + int(making.every_s * SECOND_NS)
             far = market.start * SECOND_NS - now_ns > making.lively_from_s * SECOND_NS
             if far and desk.fair >= 0 and desk.trades_seen == market.trades:
                 continue
-            self._rng.seed(self._seed * 1_000_003 + zlib.crc32(f"{market.slug}:{now_ns // STEP_NS}".encode()))
+            self._draw_from(f"{market.slug}:{now_ns // RESAMPLE_NS}")
             self._make(market, desk, now_ns)
             if not far:
+                self._draw_from(f"{market.slug}:taking:{now_ns // STEP_NS}")
                 self._race(market, desk, now_ns)
-                self._stray(market, making.every_s)
+                self._stray(market, desk, now_ns)
+
+    def _draw_from(self, label: str) -> None:
+        """What is drawn next depends on the seed, a market and a moment, not on what was drawn before."""
+        self._rng.seed(self._seed * 1_000_003 + zlib.crc32(label.encode()))
 
     def pause(self, market: Market, *, until_ns: int) -> None:
         """Nobody of the house moves in this market for a while; what it quotes stays."""
@@ -183,9 +191,11 @@ class House:
                 ask += market.tick
             self._take(market, outcome=outcome, limit=ask)
 
-    def _stray(self, market: Market, every_s: float) -> None:
+    def _stray(self, market: Market, desk: Desk, now_ns: int) -> None:
         """Noise takers: people who trade for reasons of their own, at the touch."""
-        if self._rng.random() >= self.scenario.noise_takes_per_minute / 60 * every_s:
+        since_s = (now_ns - desk.stray_ns) / SECOND_NS if desk.stray_ns else 0.0
+        desk.stray_ns = now_ns
+        if self._rng.random() >= self.scenario.noise_takes_per_minute / 60 * since_s:
             return
         outcome = self._rng.randrange(2)
         ask = market.best(outcome)[1]

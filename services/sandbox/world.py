@@ -41,6 +41,7 @@ from services.sandbox.tape import TapeFile, TapePlayer
 from services.sandbox.wallets import address_of_key, derived_address, key_from_seed, wallet_for
 
 SEEDED_SIGNATURE_TYPES = (3, 0)
+TRADES_NS = 200 * MS_NS
 SPOT_STEP_NS = 100 * MS_NS
 MIN_REAL_STEP_S = 0.01
 
@@ -226,7 +227,8 @@ class World:
         self.clock.go_on()
         self.clock.reach = self.agenda.reach
         loops: tuple[tuple[int, Callable[[int], None]], ...] = (
-            (STEP_NS, self._step_trading),
+            (STEP_NS, self._step_house),
+            (TRADES_NS, self._step_trades),
             (SECOND_NS, self._step_second),
             (SPOT_STEP_NS, self._step_spot),
             (HEARTBEAT_CHECK_S * SECOND_NS, self._step_heartbeats),
@@ -274,9 +276,11 @@ class World:
         if self.player is None:
             self.spot.step(now_ns)
 
-    def _step_trading(self, now_ns: int) -> None:
+    def _step_house(self, now_ns: int) -> None:
         if self.player is None:
             self.house.step(now_ns)
+
+    def _step_trades(self, now_ns: int) -> None:
         self.settlement.step_trades(now_ns)
         self.relayer.step(now_ns)
 
