@@ -10,12 +10,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import redirect_stderr, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import websockets
 import zstandard
 
@@ -26,10 +28,11 @@ from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.markets import Market
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.world import RunSettings, World
-from tests.sandbox_orders import signed_order
+from tests.sandbox_orders import call, signed_order
 
 ANCHOR_NS = 1_795_000_000 * SECOND_NS
 ORDERS, ORDERS_PROMISED = 1500, 500
+SIGNERS, LANES = 60, 16
 CONNECTIONS, FRAMES_S, FRAMES_PROMISED = 20, 4.0, 20_000
 OFFERED = 1300
 TOKENS = ["111" + "7" * 70, "222" + "7" * 70]
@@ -42,11 +45,12 @@ MODEL_ERROR = 0.037
 def run() -> list[Measured]:
     logging.disable(logging.WARNING)
     with redirect_stderr(StringIO()):
-        orders = asyncio.run(order_rate())
+        orders, posted = asyncio.run(order_rate()), asyncio.run(http_order_rate())
         fanned = asyncio.run(fan_out())
         curve = markouts()
     return [
         rate("signed orders verified and matched", orders, "promised", ORDERS_PROMISED),
+        rate("the same over HTTP on 16 connections", posted, "promised", ORDERS_PROMISED),
         rate("book messages to 20 connections", fanned, "promised", FRAMES_PROMISED),
         *curve,
     ]
@@ -86,6 +90,69 @@ def _payload(account: Account, key: ApiKey, market: Market, number: int) -> dict
     return signed_order(entry, market.tokens[outcome], price=500_000, shares=10_000_000, order_type=kind, salt=number)
 
 
+async def http_order_rate() -> float:
+    """Orders a second that a real server authenticates, verifies and matches; sixty signers, each within its bucket."""
+    with sandbox("--scenario", "instant", "--bankroll", "100000") as ready:
+        host, port = ready["clob"].removeprefix("http://").split(":")
+        async with httpx.AsyncClient(base_url=ready["clob"], timeout=30) as http:
+            second = (await http.get("/time")).json()
+            slug = f"btc-updown-15m-{second // 900 * 900 + 900}"
+            tokens = json.loads((await http.get(f"/gamma/markets/slug/{slug}")).json()["clobTokenIds"])
+            signers = [
+                (await http.post("/sandbox/accounts", json={"signature_type": 0})).json() for _ in range(SIGNERS)
+            ]
+        requests = [_request(signers[n % SIGNERS], tokens[n % 2], n) for n in range(ORDERS)]
+        lanes = [requests[lane::LANES] for lane in range(LANES)]
+        start = time.perf_counter()
+        matched = sum(await asyncio.gather(*(_send(host, int(port), lane) for lane in lanes)))
+        took = time.perf_counter() - start
+    if matched < ORDERS // 2:
+        raise RuntimeError(f"only {matched} of {ORDERS} orders were matched")
+    return ORDERS / took
+
+
+def _request(signer: dict[str, Any], token: str, number: int) -> bytes:
+    """A FAK that meets the house: everything that one order costs, except for the client's part."""
+    payload = signed_order(signer, token, price=990_000, shares=2_000_000, salt=number)
+    made = call(signer, "POST", "/order", payload)
+    head = "".join(f"{name}: {value}\r\n" for name, value in made["headers"].items())
+    body: bytes = made["content"].encode()
+    return f"POST /order HTTP/1.1\r\nhost: bench\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def _send(host: str, port: int, requests: list[bytes]) -> int:
+    """One connection, one request after the other; returns how many orders were matched."""
+    reader, writer = await asyncio.open_connection(host, port)
+    matched = 0
+    for request in requests:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        matched += b'"matched"' in await reader.readexactly(length)
+    writer.close()
+    return matched
+
+
+@contextmanager
+def sandbox(*options: str) -> Iterator[Any]:
+    """A sandbox process; yields its ready line."""
+    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", *options]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONPATH": "libs:."},
+        cwd=Path(__file__).parents[1],
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
@@ -93,22 +160,8 @@ async def fan_out() -> float:
     """Messages a second that twenty clients of a real server receive while a tape changes a book ever so often."""
     with tempfile.TemporaryDirectory() as folder:
         tape = _busy_tape(Path(folder) / "busy.tape.jsonl.zst")
-        command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", "--tape", str(tape)]
-        process = subprocess.Popen(  # noqa: ASYNC220 - it only starts here
-            [*command, "--scenario", "instant"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=os.environ | {"PYTHONPATH": "libs:."},
-            cwd=Path(__file__).parents[1],
-        )
-        try:
-            assert process.stdout is not None
-            ready = json.loads(process.stdout.readline())
+        with sandbox("--tape", str(tape), "--scenario", "instant") as ready:
             counts = await asyncio.gather(*(_listen(ready["ws_market"]) for _ in range(CONNECTIONS)))
-        finally:
-            process.terminate()
-            process.wait(timeout=15)
     return sum(counts) / FRAMES_S
 
 

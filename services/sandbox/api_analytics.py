@@ -41,6 +41,7 @@ class Analytics:
             ("/v2/oi", self.interest_v2),
             ("/v2/holders", self.holders_v2),
             ("/v2/live-volume", self.live_volume),
+            ("/v2/tokens", self.tokens),
         ):
             router.add_api_route(path, handler, methods=["GET"])
         return router
@@ -121,6 +122,14 @@ class Analytics:
         ]
         return reply_json({"data": rows})
 
+    async def tokens(self, request: Request) -> Response:
+        """Which market and outcome a token is, by tokens or by conditions."""
+        wanted = query_list(request, "token_id")
+        for market in self._markets(query_list(request, "condition")):
+            wanted.extend(market.tokens)
+        known = self.world.markets.by_token
+        return reply_json({"data": [token_row(known[token], token) for token in wanted if token in known]})
+
     def _markets(self, conditions: list[str]) -> list[Market]:
         known = self.world.markets.by_condition
         return [known[condition.lower()] for condition in conditions if condition.lower() in known]
@@ -128,6 +137,30 @@ class Analytics:
     def _holders(self, token: str) -> list[tuple[Account, Holding]]:
         found = [(a, a.holdings[token]) for a in self.world.accounts.everyone if a.shares(token) > 0]
         return sorted(found, key=lambda pair: -pair[1].shares)[:HOLDERS]
+
+
+def token_row(market: Market, token: str) -> Row:
+    outcome = market.outcome_of(token)
+    return {
+        "token_id": token,
+        "condition_id": market.condition_id,
+        "structural_condition_id": None,
+        "module": "binary" if market.is_position else "v1_ctf",
+        "outcome_index": outcome,
+        "clob_index": outcome,
+        "outcome": market.labels[outcome],
+        "opposite_token_id": market.tokens[1 - outcome],
+        "resolved": market.closed,
+        "final_price": number(market.payout(outcome)) if market.closed else None,
+        "title": market.terms.question,
+        "market_slug": market.slug,
+        "closed": market.closed,
+        "neg_risk": market.neg_risk,
+        "neg_risk_market_id": market.terms.neg_risk_id if market.neg_risk else None,
+        "question_index": int(market.terms.group_threshold) if market.neg_risk else None,
+        "event_id": event_number(market),
+        "event_slug": market.terms.event_slug,
+    }
 
 
 def question_id(market: Market) -> str:

@@ -173,6 +173,11 @@ def test_public_lists_parse_as_the_clients_own_models(ready):
         assert client.get_last_trade_prices(asset_ids=[token]) is not None
         assert items(client.list_price_history(asset_id=token, interval="1h")) is not None
         assert client.get_open_interests(condition_ids=[market["conditionId"]])[0].value >= 0
+        named = client.get_token_references(condition_ids=[market["conditionId"]])
+        assert [(each.asset_id, each.outcome) for each in named] == [
+            (each, label) for each, label in zip(sandboxes.tokens(market), ("Up", "Down"), strict=True)
+        ]
+        assert client.get_token_references(asset_ids=[token]) == named[:1]
         assert client.get_event_live_volume(event_ids=int(market["events"][0]["id"])).taker_volume_total >= 0
 
 
