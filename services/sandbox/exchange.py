@@ -85,8 +85,8 @@ class Exchange:
         self.orders: dict[str, Order] = {}
         self.trades: dict[str, Trade] = {}
         self.unsettled: deque[Trade] = deque()
-        # What faults may decide: a trade that will fail, a match that comes too late, a redemption that moves nothing.
-        self.ghost: Callable[[Trade], bool] = lambda _: False
+        # What faults may decide: how a trade is settled, a match that comes too late, a redemption that moves nothing.
+        self.fate: Callable[[Trade], None] = lambda _: None
         self.before_match: Callable[[Order], None] = lambda _: None
         self.pays: Callable[[Account, Market], bool] = lambda _, __: True
         self.bucket_fills = BUCKET_FILLS
@@ -296,7 +296,7 @@ class Exchange:
         )
 
     def _record(self, trade: Trade) -> None:
-        trade.will_fail = self.ghost(trade)
+        self.fate(trade)
         self.trades[trade.id] = trade
         self.unsettled.append(trade)
         for account in trade.parties():
@@ -343,6 +343,13 @@ class Exchange:
         if middle > FINE_ABOVE or middle < FINE_BELOW:
             market.tick = FINE_TICK
             self.events.tick_changed(market, COARSE_TICK)
+
+    def drop(self, order: Order) -> None:
+        """Lose a resting order without a word to its owner."""
+        order.market.book.remove(order.id)
+        order.status = OrderStatus.CANCELED
+        order.account.open_orders.pop(order.id, None)
+        self.publish(order.market)
 
     def cancel_where(self, orders: Iterable[Order], *, reason: str = "") -> tuple[list[str], dict[str, str]]:
         """Cancel many; returns (cancelled ids, {id: reason} of the others)."""

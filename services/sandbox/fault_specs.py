@@ -30,15 +30,18 @@ class Fault(StrEnum):
     ALLOWANCE_REFUSED = "allowance_refused"
     RESTART_425 = "restart_425"
     GHOST_FILL = "ghost_fill"
+    SETTLEMENT_RETRIED = "settlement_retried"
     MARKET_CLOSED_MID_ORDER = "market_closed_mid_order"
     REDEMPTION_EMPTY = "redemption_empty"
     WS_FREEZE = "ws_freeze"
+    WS_DROPPED = "ws_dropped"
     FRAME_MISSING = "frame_missing"
     FRAME_REPEATED = "frame_repeated"
     FRAME_REORDERED = "frame_reordered"
     ENGINE_RESTART = "engine_restart"
     CANCEL_ONLY = "cancel_only"
     TRADING_DISABLED = "trading_disabled"
+    ORDERS_DROPPED = "orders_dropped"
     CLOSED_ONLY = "closed_only"
     CLOCK_SKEW = "clock_skew"
     MARKET_CHANGED = "market_changed"
@@ -65,6 +68,7 @@ WAITING: dict[Fault, frozenset[str]] = {
     Fault.ORDER_REFUSED: HOW_OFTEN | {"text"},
     Fault.ALLOWANCE_REFUSED: HOW_OFTEN,
     Fault.GHOST_FILL: HOW_OFTEN | {"market", "side"},
+    Fault.SETTLEMENT_RETRIED: HOW_OFTEN | {"market", "side"},
     Fault.MARKET_CLOSED_MID_ORDER: HOW_OFTEN | {"market"},
     Fault.REDEMPTION_EMPTY: HOW_OFTEN | {"market"},
     Fault.WS_FREEZE: FRAMES,
@@ -77,6 +81,8 @@ STANDING: dict[Fault, frozenset[str]] = {
     Fault.ENGINE_RESTART: frozenset({"seconds"}),
     Fault.CANCEL_ONLY: frozenset({"seconds"}),
     Fault.TRADING_DISABLED: frozenset({"seconds"}),
+    Fault.ORDERS_DROPPED: frozenset({"account", "market"}),
+    Fault.WS_DROPPED: frozenset({"account", "channel"}),
     Fault.CLOSED_ONLY: frozenset({"account", "seconds"}),
     Fault.CLOCK_SKEW: frozenset({"ms", "seconds"}),
     Fault.MARKET_CHANGED: frozenset({"market", "fee_rate", "tick", "min_size", "hold_ms", "seconds"}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Any
 
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.agenda import Agenda
@@ -22,6 +23,7 @@ from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import Order
 from services.sandbox.settlement import Settlement
+from services.sandbox.streams import Hub
 from services.sandbox.trades import Trade
 
 RESTART_S = 90.0
@@ -48,6 +50,7 @@ class Stage:
     exchange: Exchange
     house: House
     settlement: Settlement
+    hubs: Mapping[str, Hub[Any]]
 
 
 class Mischief:
@@ -60,6 +63,8 @@ class Mischief:
         self._serial = 0
         self._acts: dict[Fault, Callable[[Spec], tuple[Undo, float | None]]] = {
             **dict.fromkeys(MODES, self._mode),
+            Fault.ORDERS_DROPPED: self._drop_orders,
+            Fault.WS_DROPPED: self._drop_clients,
             Fault.CLOSED_ONLY: self._closed_only,
             Fault.CLOCK_SKEW: self._skew,
             Fault.MARKET_CHANGED: self._market_changed,
@@ -68,7 +73,7 @@ class Mischief:
             Fault.RESOLUTION_DISPUTED: self._dispute,
             Fault.RESOLUTION_SPLIT: self._split,
         }
-        stage.exchange.ghost = self.is_ghost
+        stage.exchange.fate = self.decide_fate
         stage.exchange.before_match = self.before_match
         stage.exchange.pays = self.pays
         stage.exchange.markets.on_new = self.on_new
@@ -103,14 +108,16 @@ class Mischief:
 
     # --- asked by the exchange --------------------------------------------------------------------------------------
 
-    def is_ghost(self, trade: Trade) -> bool:
-        """Will this trade be MATCHED and then FAILED? Every client in it is a reason."""
+    def decide_fate(self, trade: Trade) -> None:
+        """Will this trade be MATCHED and then FAILED, or RETRYING first? Every client in it is a reason."""
         moments = [
             Moment(account=order.account, market=trade.market.slug, side=str(order.side))
             for order in (trade.taker, *(fill.maker for fill in trade.fills))
             if not order.account.house
         ]
-        return self.faults.strike(Fault.GHOST_FILL, *moments) is not None or self.stage.settlement.fails()
+        chosen = self.faults.strike(Fault.GHOST_FILL, *moments) is not None
+        trade.will_fail = self.stage.settlement.fails() or chosen
+        trade.will_retry = self.faults.strike(Fault.SETTLEMENT_RETRIED, *moments) is not None
 
     def before_match(self, order: Order) -> None:
         moment = Moment(account=order.account, market=order.market.slug)
@@ -137,11 +144,24 @@ class Mischief:
         undo = partial(self.stage.engine.leave, change)
         return undo, seconds + (POST_ONLY_S if mode is Mode.RESTART else 0)
 
+    def _drop_orders(self, spec: Spec) -> tuple[Undo, float | None]:
+        """Resting orders are gone, and nobody is told."""
+        for account in self._accounts(spec):
+            for order in list(account.open_orders.values()):
+                if order.resting and fnmatchcase(order.market.slug, spec.market):
+                    self.stage.exchange.drop(order)
+        return _nothing, 0.0
+
+    def _drop_clients(self, spec: Spec) -> tuple[Undo, float | None]:
+        """Hang up on the clients of a channel; they may come back at once."""
+        accounts = self._accounts(spec) if spec.account else None
+        for channel, hub in self.stage.hubs.items():
+            if spec.channel in ("", "all", channel):
+                hub.hang_up(lambda client: accounts is None or client.account in accounts)
+        return _nothing, 0.0
+
     def _closed_only(self, spec: Spec) -> tuple[Undo, float | None]:
-        found = self.stage.accounts.find(spec.account) if spec.account else None
-        if spec.account and found is None:
-            raise ValueError(f"no account {spec.account}")
-        accounts = [found] if found else [each for each in self.stage.accounts.everyone if not each.house]
+        accounts = self._accounts(spec)
         for account in accounts:
             account.closed_only = True
         return partial(_reopen, accounts), spec.seconds
@@ -255,6 +275,15 @@ class Mischief:
 
         self.stage.agenda.at(due_ns, strike)
 
+    def _accounts(self, spec: Spec) -> list[Account]:
+        """The one that was named, or all clients. Raises ValueError."""
+        if not spec.account:
+            return [account for account in self.stage.accounts.everyone if not account.house]
+        found = self.stage.accounts.find(spec.account)
+        if found is None:
+            raise ValueError(f"no account {spec.account}")
+        return [found]
+
     def _markets(self, spec: Spec) -> list[Market]:
         return [market for market in self.stage.exchange.markets.live() if fnmatchcase(market.slug, spec.market)]
 
@@ -275,6 +304,10 @@ class Phantom(BookOrder):
         if level is not None and self.id in level.orders:
             level.total -= self.size
             market.book.remove(self.id)
+
+
+def _nothing() -> None:
+    """What was lost stays lost."""
 
 
 def _reopen(accounts: Iterable[Account]) -> None:

@@ -15,7 +15,7 @@ from services.sandbox.markets import Market, MarketState
 from services.sandbox.prices import IndexPath
 from services.sandbox.scenario import Scenario
 from services.sandbox.terms import Rule
-from services.sandbox.trades import TradeStatus
+from services.sandbox.trades import Trade, TradeStatus
 
 # Orders from before a game are looked for this long after its start.
 CLEAR_NS = 5 * SECOND_NS
@@ -66,20 +66,25 @@ class Settlement:
         waiting = self._exchange.unsettled
         for _ in range(len(waiting)):
             trade = waiting.popleft()
-            age_s = (now_ns - trade.matched_ns) / SECOND_NS
             before = trade.status
-            if trade.status is TradeStatus.MATCHED and age_s >= self.scenario.mined_after_s:
-                if trade.will_fail:
-                    self._exchange.fail(trade)
-                else:
-                    trade.status = TradeStatus.MINED
-            elif trade.status is TradeStatus.MINED and age_s >= self.scenario.confirmed_after_s:
-                trade.status = TradeStatus.CONFIRMED
+            self._move_on(trade, (now_ns - trade.matched_ns) / SECOND_NS)
             if trade.status is not before:
                 trade.updated_ns = now_ns + self._exchange.clock.skew_ns
                 self._exchange.events.trade_changed(trade)
             if trade.status not in (TradeStatus.CONFIRMED, TradeStatus.FAILED):
                 waiting.append(trade)
+
+    def _move_on(self, trade: Trade, age_s: float) -> None:
+        mined_s, confirmed_s = self.scenario.mined_after_s, self.scenario.confirmed_after_s
+        if trade.status is TradeStatus.MATCHED and age_s >= mined_s:
+            if trade.will_fail:
+                self._exchange.fail(trade)
+            else:
+                trade.status = TradeStatus.RETRYING if trade.will_retry else TradeStatus.MINED
+        elif trade.status is TradeStatus.RETRYING and age_s >= (mined_s + confirmed_s) / 2:
+            trade.status = TradeStatus.MINED
+        elif trade.status is TradeStatus.MINED and age_s >= confirmed_s:
+            trade.status = TradeStatus.CONFIRMED
 
     def settle_delay_s(self, market: Market) -> float:
         """Seconds from the end to the official close, the same for a market in every run of a seed."""

@@ -18,7 +18,7 @@ from services.sandbox.clock import MS_NS, VenueClock
 from services.sandbox.eventlog import log_event
 
 QUEUE_LIMIT = 8192
-SLOW_CONSUMER = 1008
+GOING_AWAY, SLOW_CONSUMER = 1001, 1008
 SLOW_REASON = "slow consumer: queue was full"
 Carry = Callable[["Connection", str], Sequence[str]]
 
@@ -63,6 +63,10 @@ class Connection:
                 await self._clock.sleep_until(due_ns)
             await self.socket.send_text(text)
 
+    async def hang_up(self) -> None:
+        if self.socket.application_state is WebSocketState.CONNECTED:
+            await self.socket.close(code=GOING_AWAY)
+
     async def drop_when_full(self, pump: asyncio.Task[None]) -> None:
         """Close a slow consumer with a reason; the server cuts the line if even that is not read."""
         await self._full.wait()
@@ -92,6 +96,7 @@ class Hub(Generic[Client]):
 
     def __init__(self) -> None:
         self.clients: set[Client] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self.carry: Carry = unchanged
 
     def each(self) -> Iterable[Client]:
@@ -115,7 +120,14 @@ class Hub(Generic[Client]):
             guard.cancel()
             await asyncio.gather(pump, guard, return_exceptions=True)
 
+    def hang_up(self, chosen: Callable[[Client], bool]) -> None:
+        """End the connections of some clients."""
+        for client in self.each():
+            if chosen(client):
+                task = asyncio.create_task(client.hang_up())
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
     async def close(self) -> None:
         for client in self.each():
-            if client.socket.client_state is WebSocketState.CONNECTED:
-                await client.socket.close(code=1001)
+            await client.hang_up()

@@ -1,4 +1,4 @@
-"""Trades: what one match moved, how it is undone, and its way from MATCHED to CONFIRMED or FAILED (venue.md 3.9)."""
+"""Trades: what one match moved, how it is undone, and its way from MATCHED to its end (venue.md 3.9)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from services.sandbox.money import text, vwap_text
 
 class TradeStatus(StrEnum):
     MATCHED = "MATCHED"
+    RETRYING = "RETRYING"
     MINED = "MINED"
     CONFIRMED = "CONFIRMED"
     FAILED = "FAILED"
@@ -57,6 +58,7 @@ class Trade:
     status: TradeStatus = TradeStatus.MATCHED
     transaction: str = ""
     will_fail: bool = False
+    will_retry: bool = False
 
     @property
     def price(self) -> str:
@@ -138,7 +140,7 @@ def in_flight(trades: Iterable[Trade], account: Account, token_id: str) -> int:
     moves = [
         move
         for trade in trades
-        if trade.status is TradeStatus.MATCHED
+        if trade.status in (TradeStatus.MATCHED, TradeStatus.RETRYING)
         for move in trade.moves
         if move.account is account
     ]

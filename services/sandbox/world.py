@@ -160,6 +160,7 @@ class World:
             exchange=self.exchange,
             house=self.house,
             settlement=self.settlement,
+            hubs=self._hubs(),
         )
         return Mischief(stage=stage, faults=self.faults)
 

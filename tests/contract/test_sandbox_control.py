@@ -1,10 +1,12 @@
 """The control API: faults set, listed, counted and cleared while the venue runs, and who may ask for them."""
 
+import asyncio
 from datetime import UTC, datetime
 from functools import partial
 
 import httpx
 import pytest
+import websockets
 from fastapi.routing import APIRoute
 
 from services.sandbox.api_control import Control
@@ -13,7 +15,7 @@ from services.sandbox.app import build_app
 from services.sandbox.refusals import ENGINE_ERRORS
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.world import RunSettings, World
-from tests.contract.test_sandbox_faults import CENT, SHARE, Client, client, ready  # noqa: F401 - fixtures
+from tests.contract.test_sandbox_faults import CENT, SHARE, Client, client, frames, ready  # noqa: F401 - fixtures
 from tests.sandbox_orders import call, signed_order
 from tests.sandboxes import eventually
 
@@ -59,6 +61,36 @@ async def test_an_order_may_arrive_after_its_client_has_given_up(client: Client)
         return (await client.truth())["trades"]
 
     assert len(await eventually(arrived)) == 1
+
+
+async def test_orders_may_vanish_without_a_word(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.post(market["tokens"][0], price=CENT, shares=100 * SHARE, order_type="GTC")
+    async with client.user_channel() as socket:
+        await client.arm("orders_dropped", account=client.account["address"])
+        assert (await client.private("GET", "/data/orders")).json()["data"] == []
+        assert await frames(socket, seconds=0.5) == []
+    assert (await client.truth())["reserved"] == "0"
+
+
+async def test_connections_may_be_cut_for_one_account(client: Client):  # noqa: F811
+    async with client.user_channel() as socket, websockets.connect(client.ready["ws_market"]) as other:
+        await client.arm("ws_dropped", channel="user", account=client.account["wallet"])
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), timeout=5)
+        assert socket.close_code == 1001
+        await other.send("PING")
+        assert await asyncio.wait_for(other.recv(), timeout=5) == "PONG"
+
+
+async def test_a_trade_may_be_retried_before_it_is_mined(client: Client):  # noqa: F811
+    market = await client.market()
+    await client.arm("settlement_retried")
+    async with client.user_channel() as socket:
+        await client.post(market["tokens"][0])
+        events = await frames(socket, seconds=6.5)
+    statuses = [event["status"] for event in events if event["event_type"] == "trade"]
+    assert statuses == ["MATCHED", "RETRYING", "MINED", "CONFIRMED"]
 
 
 async def test_replies_to_cancels_and_queries_may_be_lost_too(client: Client):  # noqa: F811
