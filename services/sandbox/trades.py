@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -149,12 +149,13 @@ def in_flight(trades: Iterable[Trade], account: Account, token_id: str) -> int:
     return sum(max(0, -move.dollars) for move in moves)
 
 
-def dependents(trades: Iterable[Trade], account: Account) -> list[Trade]:
-    """Unsettled trades that spend what the account does not have any more: they will not be settled either."""
+def dependents(trades: Sequence[Trade], account: Account) -> list[Trade]:
+    """The latest trades, still to be settled, that spend what the account does not have any more: they fail as well."""
     cash, shares = account.cash, {token: held.shares for token, held in account.holdings.items()}
     found = []
-    for trade in trades:
-        moves = [] if trade.will_fail else [move for move in trade.moves if move.account is account]
+    for trade in reversed(trades):
+        doomed = trade.will_fail or trade.status is not TradeStatus.MATCHED
+        moves = [] if doomed else [move for move in trade.moves if move.account is account]
         if any((m.dollars < 0 and cash < 0) or (m.shares < 0 and shares[m.token_id] < 0) for m in moves):
             found.append(trade)
             for move in moves:

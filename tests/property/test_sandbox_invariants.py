@@ -1,5 +1,6 @@
 """Whatever is sent to it, the sandbox makes and loses no money, and its one mirrored book stays in order."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -140,7 +141,7 @@ class Floor:
         self.world.exchange.cancel_uncovered(account)
 
     def _fail(self, step: Step) -> None:
-        """A ghost fill is undone only where nobody has used what it brought."""
+        """A ghost fill that nobody has used; the others have a test of their own."""
         unsettled = list(self.world.exchange.unsettled)
         if not unsettled:
             return
@@ -224,6 +225,25 @@ def test_clients_among_makers_and_takers(steps):
     floor = Floor(with_house=True)
     floor.world.house.step(floor.now_ns)
     assert sum(1 for _ in walk(floor, steps)) == len(steps)
+
+
+@FLOW
+@given(steps=st.lists(STEPS, min_size=10, max_size=60), ghosts=st.lists(st.booleans(), min_size=5, max_size=20))
+def test_ghosts_leave_nobody_with_less_than_nothing(steps, ghosts):
+    """Any trade may fail, also when what it brought was sold on: what depends on it fails as well."""
+    floor = Floor()
+    fates = itertools.cycle(ghosts)
+    floor.world.exchange.fate = lambda trade: setattr(trade, "will_fail", next(fates))
+    for step in steps:
+        if step.kind not in ("split", "merge", "fail"):
+            floor.run(step)
+            floor.world.settlement.step_trades(floor.now_ns)
+            check_book(floor.market)
+    for _ in range(20):
+        floor.now_ns += SECOND_NS
+        floor.world.settlement.step_trades(floor.now_ns)
+    assert not floor.world.exchange.unsettled
+    floor.check()
 
 
 @settings(max_examples=25, deadline=None, phases=PHASES)
