@@ -15,6 +15,7 @@ DELAY_NS = 400 * MS_NS
 EDGE = 0.05
 # A competent outsider's fair value is wrong by some 3.7 points at even odds.
 MODEL_ERROR = 0.037
+MINUTES = 20
 
 
 class Outsider:
@@ -94,7 +95,7 @@ def live_through(name: str, *, minutes: int) -> Outsider:
 
 @pytest.fixture(scope="module")
 def results():
-    return {name: live_through(name, minutes=30) for name in ("efficient", "slow_makers")}
+    return {name: live_through(name, minutes=MINUTES) for name in ("efficient", "slow_makers")}
 
 
 def test_slow_makers_pay_whoever_is_right(results):
@@ -109,4 +110,4 @@ def test_efficient_makers_leave_little_to_those_who_come_late(results):
 
 def test_quick_makers_move_the_touch_as_often_as_the_measured_ones(results):
     """Measured 73 times a minute; the calibration of the parameters itself reached 94 (quant.md 6.2)."""
-    assert 65 < results["efficient"].touches / 2 / 30 < 110
+    assert 65 < results["efficient"].touches / 2 / MINUTES < 110
