@@ -49,8 +49,9 @@ _OFFENCES: Final[dict[str, tuple[str, LiteralString]]] = {
     ),
     "order_states": (
         "orders whose state their trades deny",
-        """SELECT o.order_hash FROM orders o LEFT JOIN trades t USING (order_hash) GROUP BY o.order_hash, o.state
+        """SELECT o.order_hash FROM orders o LEFT JOIN trades t USING (order_hash) GROUP BY o.order_hash
             HAVING o.state <> CASE
+                WHEN o.state = 'LIVE' AND o.order_type IN ('GTC', 'GTD') THEN o.state
                 WHEN bool_or(t.status = 'provisional') THEN 'MATCHED'
                 WHEN bool_or(t.status = 'confirmed') THEN 'FILLED'
                 WHEN count(t.trade_id) > 0 THEN 'FAILED'

@@ -179,9 +179,11 @@ def resolve(
     """
     told = sightings or Sightings()
     trades = tuple(Traded(trade=trade) for trade in view.trades.get(order.order_hash, ()))
-    if trades:
-        return trades
     listed = view.open_orders.get(order.order_hash)
+    if trades:
+        left = order.trades and order.state is OrderState.LIVE and listed is None
+        over = left and view.started_at >= sent_at + patience
+        return (*trades, Ended(state=OrderState.CANCELLED, detail="the rest is no longer open")) if over else trades
     if listed is not None:
         return () if listed.state is order.state else (Accepted(state=listed.state),)
     if order.trades or not order.state.unsettled:

@@ -63,12 +63,12 @@ class Range:
 
 
 def cash_range(*, cash: Decimal, reserved: Decimal, foreign: Decimal, open_orders: Iterable[Order]) -> Range:
-    """pUSD the wallet should hold. An order without a trade may have spent its reservation unseen; a provisional trade
-    may not have been paid on chain yet."""
+    """pUSD the wallet should hold. An order that has not matched, or rests, may have spent its reservation unseen; a
+    provisional trade may not have been paid on chain yet."""
     low = high = cash + reserved + foreign
     for order in open_orders:
-        if not order.trades:
-            low -= order.reserved
+        if not order.trades or order.order_type.rests:
+            low -= order.reserved - order.spent
         high += sum((t.notional + t.fee for t in order.trades if t.status is FillStatus.PROVISIONAL), ZERO)
     return Range(low=low, high=high)
 
@@ -81,7 +81,9 @@ def share_ranges(
     for order in open_orders:
         unproven = sum((t.shares for t in order.trades if t.status is FillStatus.PROVISIONAL), ZERO)
         low.setdefault(order.token, ZERO)
-        high[order.token] = high.get(order.token, ZERO) + (unproven if order.trades else _most(order))
+        high[order.token] = high.get(order.token, ZERO) + (
+            _most(order) if not order.trades or order.order_type.rests else unproven
+        )
     return {
         token: Range(low=low[token] + foreign.get(token, ZERO), high=high[token] + foreign.get(token, ZERO))
         for token in high

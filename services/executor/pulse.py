@@ -12,7 +12,7 @@ from typing import Final
 from pmarb import logs
 from pmarb.bus.port import BusUnavailable
 from pmarb.db.pool import Unavailable
-from pmarb.domain.orders import Order, OrderState, OrderType
+from pmarb.domain.orders import Order
 from pmarb.domain.values import NANOS
 from pmarb.venue.port import VenueUnavailable, WrongHeartbeat
 from services.executor.books import BookSource
@@ -109,5 +109,4 @@ class Pulse:
 
 
 def _rests(order: Order) -> bool:
-    kinds = (OrderType.GTC, OrderType.GTD)
-    return order.order_type in kinds and order.state in (OrderState.LIVE, OrderState.DELAYED)
+    return order.order_type.rests and not order.state.terminal

@@ -91,6 +91,10 @@ def receipts(database_url: str) -> list[tuple[Any, ...]]:
     )
 
 
+async def receipt_number(number: int, database_url: str) -> None:
+    await until(lambda: len(receipts(database_url)) == number)
+
+
 def trading(database_url: str) -> str:
     return str(rows(database_url, "SELECT state FROM trading_state")[0][0])
 
@@ -183,6 +187,30 @@ async def test_a_kill_works_while_redis_is_dead(
         assert (before, after, unverified) == ([order_hash], [], "")
         assert verified > 0
         assert open_orders(ground) == []
+
+
+async def test_after_the_receipt_of_a_kill_under_load_the_venue_gets_no_further_order(
+    ground: Ground, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    with executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "log") as process:
+        process.start()
+        process.ready()
+        posted: dict[str, int] = {}
+        for number in range(1, 4):
+            ground.fault("lost_reply")
+            await redis_bus.publish(*ground.approvals(lives_s=60), *ground.approvals(lives_s=60))
+            await asyncio.sleep(0.03 * number)  # Somewhere between writing, sending and answering
+            control.kill(database_url, who="person", why="under load", now=ground.clock.now())
+            await receipt_number(number, database_url)
+            posted = ground.truth()["post_count_by_order_id"]
+            (_, _, _, after, _, verified) = receipts(database_url)[-1]
+            assert (after, verified > 0, open_orders(ground)) == ([], True, [])
+            await redis_bus.publish(*ground.approvals(lives_s=60))
+            await asyncio.sleep(0.7)
+            assert ground.truth()["post_count_by_order_id"] == posted
+            control.resume(database_url, who="person", why="again", now=ground.clock.now())
+        assert max(posted.values(), default=1) == 1
+    ground.http.delete(f"{ground.ready['sandbox']}/faults").raise_for_status()
 
 
 async def test_two_executors_share_the_work_and_one_outlives_the_other(

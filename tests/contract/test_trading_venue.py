@@ -13,7 +13,15 @@ from pydantic import SecretStr
 from pmarb.domain.orders import FillStatus, OrderState, OrderType
 from pmarb.domain.values import Side, round_up
 from pmarb.venue import sdk
-from pmarb.venue.port import Intent, PostAccepted, PostIndeterminate, PostPaused, PostRefused, VenueUnavailable
+from pmarb.venue.port import (
+    Intent,
+    PostAccepted,
+    PostIndeterminate,
+    PostPaused,
+    PostRefused,
+    Sightings,
+    VenueUnavailable,
+)
 from pmarb.venue.replies import NO_MATCH
 from pmarb.venue.trading import SdkVenue, Wallet, WrongWallet
 from services.executor.decide import exact_step
@@ -209,7 +217,7 @@ async def test_what_is_no_key_is_said_and_not_retried(ground: Ground) -> None:
 
 async def test_the_user_stream_wakes_on_a_fill(ground: Ground, trader: SdkVenue) -> None:
     woken: list[float] = []
-    reading = asyncio.create_task(trader.user_stream(lambda: woken.append(0.0)).run())
+    reading = asyncio.create_task(trader.user_stream(lambda: woken.append(0.0), Sightings()).run())
     for _ in range(100):
         if woken:
             break

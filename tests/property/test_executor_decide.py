@@ -299,6 +299,35 @@ def test_an_event_seen_again_at_once_changes_nothing(events: list[OrderEvent], d
     assert lived(doubled)[0] == lived(events)[0]
 
 
+def test_the_rest_of_a_resting_order_holds_its_money_until_it_is_over() -> None:
+    order, money = an_order(order_type=OrderType.GTC, state=OrderState.LIVE), Ledger()
+    money.post(reserve(order_hash=order.order_hash, amount=order.reserved, ts_event=SENT))
+
+    def live(order: Order, event: OrderEvent) -> Order:
+        after = fold(order, event)
+        money.post_all(bookings(order, after, released="release:0xorder" in money.seen, now=SENT))
+        return after
+
+    order = live(order, Traded(trade=a_trade(1, status=FillStatus.CONFIRMED)))
+    assert order.state is OrderState.LIVE
+    assert money.balances[Account.RESERVED] == order.reserved - order.spent
+    known = a_view(after=ABSENT_AFTER, listed=OrderState.LIVE, trades=order.trades)
+    assert resolve(order, known, sent_at=SENT) == (Traded(trade=order.trades[0]),)
+    gone = a_view(after=ABSENT_AFTER, trades=order.trades)
+    *_, ended = resolve(order, gone, sent_at=SENT)
+    order = live(order, ended)
+    assert order.state is OrderState.FILLED
+    assert money.balances[Account.RESERVED] == 0
+
+
+def test_a_resting_order_that_filled_is_filled() -> None:
+    order = an_order(order_type=OrderType.GTC, state=OrderState.LIVE)
+    for number in (1, 2, 3):
+        order = fold(order, Traded(trade=a_trade(number, status=FillStatus.CONFIRMED)))
+    assert order.filled_shares == 6
+    assert order.state is OrderState.FILLED
+
+
 @given(st.permutations([1, 2, 3]), st.permutations([1, 2, 3]))
 def test_trades_may_arrive_in_any_order(first: list[int], second: list[int]) -> None:
     def events(matched: list[int], final: list[int]) -> list[OrderEvent]:

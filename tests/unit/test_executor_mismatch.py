@@ -14,6 +14,7 @@ from services.executor.mismatch import (
     WARN_AFTER,
     Mismatch,
     Patience,
+    Range,
     cash_range,
     fee_difference,
     order_mismatches,
@@ -59,7 +60,7 @@ def test_shares_may_be_what_is_confirmed_and_what_may_come() -> None:
     held, foreign = {"1": Decimal(4)}, {"1": Decimal(2), "9": Decimal(7)}
     matched = replace(ORDER, state=OrderState.MATCHED, trades=(TRADE,))
     (of_token,) = share_ranges(confirmed=held, foreign=foreign, open_orders=(matched,)).values()
-    assert (of_token.low, of_token.high) == (6, 12)
+    assert of_token == Range(low=Decimal(6), high=Decimal(12))
     unknown = share_ranges(confirmed={}, foreign={}, open_orders=(replace(ORDER, state=OrderState.UNKNOWN),))["1"]
     assert unknown.low == 0
     assert unknown.high >= 6

@@ -4,6 +4,7 @@
     UNKNOWN    -> whatever the venue turns out to have done, or ABSENT once it is proven to know nothing
     MATCHED    -> FILLED (every trade confirmed) | FAILED (every trade failed)
     LIVE, DELAYED -> MATCHED | CANCELLED | EXPIRED
+    MATCHED    -> LIVE (every trade settled, but the rest of a GTC or GTD still rests)
 
 An order holds its reservation until its state is terminal. Events may come twice, late or out of order: a trade
 is known by its id and climbs its own ladder (provisional -> confirmed | failed), and what is terminal stays so unless
@@ -24,6 +25,11 @@ class OrderType(StrEnum):
     FOK = "FOK"
     GTC = "GTC"
     GTD = "GTD"
+
+    @property
+    def rests(self) -> bool:
+        """Whether what does not match at once stays in the book."""
+        return self in (OrderType.GTC, OrderType.GTD)
 
 
 class OrderState(StrEnum):
@@ -201,7 +207,9 @@ def _with_trade(order: Order, trade: Trade) -> Order:
         return order
     known[trade.trade_id] = trade if before is None else replace(before, status=trade.status)
     trades = tuple(sorted(known.values(), key=lambda t: (t.ts_event, t.trade_id)))
-    return replace(order, trades=trades, state=_state_of_trades(trades))
+    after = replace(order, trades=trades, state=_state_of_trades(trades))
+    remainder = order.order_type.rests and not order.state.terminal and after.filled_shares < order.shares
+    return replace(after, state=OrderState.LIVE) if remainder and after.state.terminal else after
 
 
 def _state_of_trades(trades: tuple[Trade, ...]) -> OrderState:

@@ -6,7 +6,7 @@ from typing import Final
 from polymarket.errors import RateLimitError, RequestRejectedError
 from polymarket.models.clob.order_response import AcceptedOrder, OrderResponse, RejectedOrder
 
-from pmarb.domain.orders import OrderState, OrderType
+from pmarb.domain.orders import OrderState
 from pmarb.domain.values import Side
 from pmarb.venue.port import PostAccepted, PostIndeterminate, PostPaused, PostRefused, PostResult, Signed
 
@@ -78,7 +78,7 @@ def _accepted(reply: AcceptedOrder, signed: Signed, sent_real: int) -> PostResul
 
 def _rejected(reply: RejectedOrder, signed: Signed, sent_real: int) -> PostResult:
     if reply.code == "unmatched":  # Accepted, but nothing met it yet: a resting type rests, the others must be verified
-        if signed.intent.order_type in (OrderType.GTC, OrderType.GTD):
+        if signed.intent.order_type.rests:
             return PostAccepted(
                 state=OrderState.LIVE, shares=Decimal(0), usd=Decimal(0), trade_ids=(), sent_real=sent_real
             )

@@ -255,7 +255,7 @@ class SdkVenue:
 
     async def _drafted(self, intent: Intent) -> UnsignedOrder:
         client, token = self._client, intent.token
-        if intent.order_type in (OrderType.GTC, OrderType.GTD):
+        if intent.order_type.rests:
             return await sdk.draft_limit(
                 client, token=token, price=intent.limit, shares=intent.shares, side=intent.side
             )
