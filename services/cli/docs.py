@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from pmarb.domain import messages
+from pmarb.domain.limits import WORDS, Limits
 from pmarb.domain.messages import STREAM_OF, RejectionReason
 from pmarb.domain.orders import OrderState
+from pmarb.domain.values import NANOS
 from services.cli.words import REASONS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -32,7 +35,7 @@ STATES: Final[dict[OrderState, str]] = {
 
 def tables() -> Mapping[str, str]:
     """The generated tables by the name in their marks."""
-    return {"messages": _messages(), "reasons": _reasons(), "states": _states()}
+    return {"limits": _limits(), "messages": _messages(), "reasons": _reasons(), "states": _states()}
 
 
 def rendered(text: str) -> str:
@@ -59,6 +62,25 @@ def _messages() -> str:
 def _reasons() -> str:
     rows = [f"| `{reason}` | {REASONS[reason]} |" for reason in RejectionReason]
     return "\n".join(["| reason | risk denied because |", "|---|---|", *rows])
+
+
+BANKROLLS: Final = (Decimal(200), Decimal(300), Decimal(500))
+TIMES: Final = ("cool_down", "no_trade_first", "clock_skew", "duplicate_cooldown", "same_expiry", "approval_ttl")
+
+
+def _limits() -> str:
+    """Fractions as dollars of each bankroll, times in seconds."""
+    lines = ["| limit | what it bounds | default | at $200 | at $300 | at $500 |", "|---|---|---|---|---|---|"]
+    for field in fields(Limits):
+        value = getattr(Limits(), field.name)
+        of = ["" for _ in BANKROLLS]
+        if field.name.startswith(("stale_", "min_time_")) or field.name in TIMES:
+            value = f"{Decimal(value) / NANOS:f} s"
+        elif field.name.endswith("_pct") or field.name == "order_pct_to_reach_minimum":
+            of = [f"${value * bankroll:.2f}" for bankroll in BANKROLLS]
+            value = f"{value * 100:f}".rstrip("0").rstrip(".") + " %"
+        lines.append(f"| `{field.name}` | {WORDS[field.name]} | {value} | " + " | ".join(of) + " |")
+    return "\n".join(lines)
 
 
 def _states() -> str:

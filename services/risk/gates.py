@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 from pmarb.domain.book import Level
 from pmarb.domain.fees import FREE, FeeSchedule
-from pmarb.domain.limits import CEILING_USD, Limits
+from pmarb.domain.limits import CEILING_USD, Limits, Sizing
 from pmarb.domain.messages import Leg, Opportunity, RejectionReason, TradingState
-from pmarb.domain.sizing import kelly_spend, reserve_for_spend
+from pmarb.domain.sizing import kelly_spend, reserve_for_spend, share_of
 from pmarb.domain.values import CENT, NANOS, ONE, SHARE_GRID, ZERO, Side, round_down, round_up
 from services.risk.portfolio import Portfolio
 
@@ -233,8 +233,8 @@ def _caps(case: Case) -> Iterator[Cap]:
         opportunity.underlying, expiry=opportunity.expiry, within=limits.same_expiry, now=now
     )
     yield Cap("underlying_room_usd", Reason.UNDERLYING_CAP, limits.underlying_pct * equity - bet)
-    share = portfolio.shares_of_capital.get(opportunity.strategy)
-    if share is not None:
+    if limits.sizing is Sizing.ALLOCATOR:
+        share = share_of(opportunity.strategy, portfolio.records, most=limits.strategy_pct)
         used = portfolio.exposure_of_strategy(opportunity.strategy, now)
         yield Cap("strategy_room_usd", Reason.STRATEGY_CAP, share * limits.total_pct * equity - used)
     yield Cap("total_room_usd", Reason.TOTAL_CAP, limits.total_pct * equity - case.held)
@@ -259,7 +259,7 @@ def _kelly(case: Case) -> Decimal:
     fraction, equity = case.limits.sizing.kelly_fraction, case.portfolio.equity
     if fraction is None:
         return max(equity, ZERO)
-    levels = (Level(case.leg.price, case.leg.shares),)
+    levels = case.leg.levels or (Level(case.leg.limit, case.leg.shares),)  # Of unknown depth, all at the worst price
     return kelly_spend(levels, fair=case.opportunity.fair, fees=case.fees, bankroll=max(equity, ZERO)) * fraction
 
 

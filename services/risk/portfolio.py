@@ -11,6 +11,7 @@ from typing import Final
 
 from pmarb.domain.messages import Approval, Fill, Halt, Kill, OrderUpdate, Resume, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, ZERO, Side
 
 DAY = 86_400 * NANOS
@@ -123,8 +124,9 @@ class Portfolio:
     """Exposure, results and the state of trading. `capital` is what was put in; amounts in dollars.
 
     `locked` says why real money is locked, empty where it is not; `tripwires` why a market is halted by itself, by the
-    market's id. `results` are dollars by UTC day; what is dated later than today counts today: a clock that was wrong
-    for a while forgets no loss. `answers` and `outcomes` are the latest ones since a person last resumed trading.
+    market's id; `records` are those of the strategies. `results` are dollars by UTC day; what is dated later than today
+    counts today: a clock that was wrong for a while forgets no loss. `answers` and `outcomes` are the latest ones since
+    a person last resumed trading.
     """
 
     capital: Decimal
@@ -133,7 +135,7 @@ class Portfolio:
     clears_at: int = 0
     locked: str = ""
     tripwires: dict[str, str] = field(default_factory=dict)
-    shares_of_capital: dict[str, Decimal] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
     realised: Decimal = ZERO

@@ -16,10 +16,11 @@ from psycopg.rows import TupleRow
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable, Consumer, DeadLetter, Delivery
 from pmarb.clock import Clock
+from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
 from pmarb.db import verdicts
 from pmarb.db.portfolio import StoredState
-from pmarb.domain.limits import Limits, warnings_at
+from pmarb.domain.limits import Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
     Alert,
     AlertKind,
@@ -132,8 +133,7 @@ class RiskService:
         approvals = await self._bus.tail(Stream.APPROVALS, since_ns=0)  # By no clock: ours may have jumped
         self._portfolio = rebuilt(snapshot, [a for a in approvals if isinstance(a, Approval)], now=now)
         self._state_read = self._clock.real()
-        for warning in warnings_at(self._limits, self._portfolio.equity):
-            log.warning("limit_makes_trades_rare", why=warning)
+        await self._look_at_limits(now)
         log.info(
             "portfolio_rebuilt",
             state=self._portfolio.state,
@@ -141,6 +141,32 @@ class RiskService:
             exposure=str(self._portfolio.exposure(now)),
             day_pnl=str(self._portfolio.day_pnl),
         )
+
+    async def _look_at_limits(self, now: int) -> None:
+        """Say which limits make trading impossible or rare, and which are others than at the last start."""
+        for warning in warnings_at(self._limits, self._portfolio.equity):
+            log.warning("limit_makes_trades_rare", why=warning)
+        current = plainly(self._limits)
+        before = await in_force.replace_limits(self._db, current, now=now)
+        if before is None:
+            return
+        changes = [
+            f"{name} {before.get(name, 'none')} -> {value}"
+            for name, value in current.items()
+            if before.get(name) != value
+        ]
+        log.warning("limits_changed", changes=changes)
+        alert = Alert(
+            kind=AlertKind.LIMITS_CHANGED,
+            priority=Priority.HIGH,
+            dedupe_key=f"limits:{now}",
+            title=f"{len(changes)} limits are others than before",
+            body="; ".join(changes),
+            ts_event=now,
+            ts_init=now,
+        )
+        with contextlib.suppress(BusUnavailable):
+            await self._bus.publish(alert)
 
     async def _judge_all(self, consumer: Consumer, stop: asyncio.Event) -> None:
         backoff = Backoff("redis")
@@ -232,6 +258,8 @@ class RiskService:
         now = self._clock.now()
         async with self._db_turn:
             snapshot = await stored.load(self._db, since=now - DAY)
+            if self._limits.sizing is Sizing.ALLOCATOR:
+                self._portfolio.records = await in_force.records(self._db)
         adopt(self._portfolio, snapshot, now=now)
         await self._trip_breakers()
 

@@ -21,11 +21,27 @@ class RiskSettings(Settings):
     max_order_usd: Decimal = Field(default=Decimal(5), ge=1, le=CEILING_USD, description="dearest order, fee included")
     hard_cap_usd: Decimal = Field(default=Decimal(10), ge=1, le=CEILING_USD, description="cap no sizing may pass")
     max_order_pct: Decimal = Field(default=Decimal(1), gt=0, le=5, description="an order's share of equity, percent")
+    max_market_pct: Decimal = Field(default=Decimal(3), gt=0, le=100, description="at stake in one market, percent")
+    max_event_pct: Decimal = Field(default=Decimal(4), gt=0, le=100, description="at stake in one event, percent")
+    max_underlying_pct: Decimal = Field(
+        default=Decimal(6), gt=0, le=100, description="at stake on one asset and expiry, percent"
+    )
+    max_strategy_pct: Decimal = Field(
+        default=Decimal(60), gt=0, le=100, description="a strategy's part of all capital, with the allocator"
+    )
     max_total_exposure_pct: Decimal = Field(default=Decimal(20), gt=0, le=100, description="all exposure, percent")
     max_open_positions: int = Field(default=5, ge=1, le=100, description="markets held at once")
     max_open_orders: int = Field(default=4, ge=1, le=100, description="orders in flight at once")
     daily_loss_pct: Decimal = Field(default=Decimal(5), gt=0, le=100, description="loss that halts until midnight UTC")
     drawdown_kill_pct: Decimal = Field(default=Decimal(20), gt=0, le=100, description="loss from the peak that kills")
+    drawdown_reduce_pct: Decimal = Field(
+        default=Decimal(10), gt=0, le=100, description="loss from the peak that halves every size"
+    )
+    fee_burn_pct: Decimal = Field(default=Decimal(2), gt=0, le=100, description="a day's fees that halt, percent")
+    losses_in_a_row: int = Field(default=6, ge=1, le=100, description="losses in a row that pause new entries")
+    cool_down_minutes: int = Field(default=60, ge=1, le=1440, description="for so many minutes")
+    reject_ratio_pct: Decimal = Field(default=Decimal(60), ge=0, lt=100, description="of 20 orders refused: halt")
+    calibration_z: float = Field(default=-2.5, lt=0, ge=-10, description="of 30 positions, below: halt for a person")
     max_trades_day: int = Field(default=0, ge=0, le=1000, description="0: 200 in the sandbox and on paper, 10 live")
 
     def limits(self) -> Limits:
@@ -42,6 +58,16 @@ class RiskSettings(Settings):
             hard_cap_usd=self.hard_cap_usd,
             order_pct=self.max_order_pct / 100,
             order_pct_to_reach_minimum=self.max_order_pct * Decimal("1.5") / 100,
+            market_pct=self.max_market_pct / 100,
+            event_pct=self.max_event_pct / 100,
+            underlying_pct=self.max_underlying_pct / 100,
+            strategy_pct=self.max_strategy_pct / 100,
+            drawdown_reduce_pct=self.drawdown_reduce_pct / 100,
+            fee_burn_pct=self.fee_burn_pct / 100,
+            losses_in_a_row=self.losses_in_a_row,
+            cool_down=self.cool_down_minutes * 60 * NANOS,
+            reject_ratio=self.reject_ratio_pct / 100,
+            calibration_z=self.calibration_z,
             total_pct=self.max_total_exposure_pct / 100,
             max_positions=self.max_open_positions,
             max_open_orders=self.max_open_orders,

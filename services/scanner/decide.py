@@ -298,6 +298,7 @@ def _leg(market: MarketInfo, offer: _Offer, seen: _Seen, label: str) -> Leg:
         book_hash=book.hash or digest(book),
         book_ts_event=book.ts_event,
         book_ts_init=seen.book,
+        levels=tuple(level for level in book.asks if level.price <= offer.limit),
     )
 
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from pmarb.bus.streams import RedisBus
-from pmarb.domain.messages import Approval, Message, Rejection, Stream
+from pmarb.domain.messages import Alert, Approval, Message, Rejection, Stream
 from pmarb.domain.values import NANOS
 from pmarb.embedded import Endpoints
 from tests.builders import a_leg, a_settlement, an_opportunity
@@ -199,6 +199,29 @@ async def test_a_day_stop_is_stored_announced_and_survives(
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT state, who FROM trading_state").fetchone()
     assert row == ("HALTED", "risk")
+
+
+async def test_limits_that_changed_and_limits_that_forbid_everything_are_said(
+    start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
+) -> None:
+    first = start("first")
+    await first.wrote("portfolio_rebuilt")
+    assert "limits_changed" not in first.log.read_text()
+    first.end()
+    second = start("first", MAX_ORDER_PCT="0.2", MAX_MARKET_PCT="4")
+    text = await second.wrote("limits_changed")
+    assert "NOTHING can be traded" in text
+    await redis_bus.publish(fresh(1, now_ns()))
+    (denial,) = await answers(redis_bus, 1)
+    assert isinstance(denial, Rejection)
+    assert denial.reason == "below_minimum"
+    (alert,) = await redis_bus.tail(Stream.ALERTS, since_ns=0)
+    assert isinstance(alert, Alert)
+    assert alert.title == "3 limits are others than before"
+    assert "order_pct 0.01 -> 0.002" in alert.body
+    assert "market_pct 0.03 -> 0.04" in alert.body
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM limits_log").fetchone() == (2,)
 
 
 async def test_rubbish_on_a_stream_is_set_aside(

@@ -1,14 +1,16 @@
 """Every rule of the Guardian has a test that trips it, with the numbers a person reads."""
 
+import json
 from collections import defaultdict, deque
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pmarb.db.portfolio import Snapshot, StoredState
-from pmarb.domain.limits import Limits, Sizing, warnings_at
+from pmarb.domain.limits import CEILING_USD, WORDS, Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
     Approval,
     Fill,
@@ -22,12 +24,14 @@ from pmarb.domain.messages import (
     TradingState,
 )
 from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, Side
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import examine, judge
 from services.risk.gates import calibration_z
 from services.risk.portfolio import DAY, Outcome, Portfolio
 from services.risk.rebuild import rebuilt
+from services.risk.settings import RiskSettings
 from tests.builders import NOW, a_leg, a_settlement, an_opportunity
 
 Reason = RejectionReason
@@ -323,9 +327,15 @@ def test_locked_real_money_and_changed_rules_deny_before_anything_is_computed() 
 
 
 def test_a_strategy_cannot_use_more_than_its_share() -> None:
-    approved(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal("0.5")}))
-    refusal = denied(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal("0.04")}))
-    assert (refusal.reason, refusal.detail) == (Reason.STRATEGY_CAP, "strategy_room_usd=2.4 limit=2.6732")
+    limits = replace(LIMITS, sizing=Sizing.ALLOCATOR)
+    approved(an_opportunity(), limits=limits)  # The only one there is may use all
+    won, lost = Record(count=400, total=40.0, squares=400.0), Record(count=400, total=-12.0, squares=400.0)
+    approved(an_opportunity(), a_portfolio(records={"updown_twap": won, "other": lost}), limits)
+    poor = a_portfolio(capital=Decimal(250), records={"updown_twap": lost, "other": won})
+    refusal = denied(an_opportunity(), poor, replace(limits, total_pct=Decimal("0.03")))
+    assert refusal.reason is Reason.STRATEGY_CAP
+    hopeless = a_portfolio(records={"updown_twap": replace(lost, total=-40.0)})
+    assert denied(an_opportunity(), hopeless, limits).detail == "strategy_room_usd=0 limit=2.6732"
 
 
 @pytest.mark.parametrize("state", [state for state in OrderState if not state.terminal])
@@ -381,7 +391,7 @@ def test_money_taken_out_is_no_drawdown() -> None:
 
 
 def test_every_gate_has_a_reason_a_value_and_a_limit_and_they_come_in_the_order_of_the_enum() -> None:
-    found = examine(an_opportunity(), a_portfolio(shares_of_capital={"updown_twap": Decimal(1)}), LIMITS, now=AT)
+    found = examine(an_opportunity(), a_portfolio(), replace(LIMITS, sizing=Sizing.ALLOCATOR), now=AT)
     assert all(gate.passed and "limit=" in gate.detail for gate in found)
     order = list(Reason)
     asked = list(dict.fromkeys(gate.reason for gate in found))  # Some have two questions
@@ -457,3 +467,53 @@ def test_a_limit_below_the_venues_minimum_is_said_in_words() -> None:
     assert warning.startswith("NOTHING can be traded: the venue's minimum of 5 shares (and $1) costs more")
     (warning,) = warnings_at(LIMITS, Decimal(15))
     assert warning.startswith("NOTHING can be traded")
+
+
+@pytest.mark.parametrize(
+    ("bankroll", "order", "widest", "market", "event", "bet", "total", "day", "fees"),
+    [
+        (200, "2.00", "3.00", "6", "8", "12", "40", "10", "4"),
+        (300, "3.00", "4.50", "9", "12", "18", "60", "15", "6"),
+        (500, "5.00", "7.50", "15", "20", "30", "100", "25", "10"),
+    ],
+)
+def test_the_defaults_are_those_of_the_table(bankroll: int, order: str, widest: str, market: str, event: str,
+                                             bet: str, total: str, day: str, fees: str) -> None:  # fmt: skip
+    at = [
+        LIMITS.order_pct, LIMITS.order_pct_to_reach_minimum, LIMITS.market_pct, LIMITS.event_pct,
+        LIMITS.underlying_pct, LIMITS.total_pct, LIMITS.daily_loss_pct, LIMITS.fee_burn_pct,
+    ]  # fmt: skip
+    assert [of * bankroll for of in at] == [Decimal(v) for v in (order, widest, market, event, bet, total, day, fees)]
+
+
+def test_the_defaults_are_those_of_the_research() -> None:
+    path = Path(__file__).parents[3] / "shared/domain/defaults.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    risk = json.loads(path.read_text(), parse_float=Decimal)["risk"]
+    limits = RiskSettings(_env_file=None).limits()
+    assert (limits.order_usd, limits.order_pct) == (risk["max_order_usd"], risk["max_order_pct_equity"])
+    assert (limits.hard_cap_usd, CEILING_USD) == (risk["hard_cap_order_usd"], risk["absolute_ceiling_usd"])
+    assert (limits.market_pct, limits.event_pct) == (risk["max_market_pct"], risk["max_event_pct"])
+    assert (limits.underlying_pct, limits.total_pct) == (
+        risk["max_underlying_expiry_pct"], risk["max_total_exposure_pct"],
+    )  # fmt: skip
+    assert (limits.max_positions, limits.max_open_orders) == (risk["max_open_positions"], risk["max_open_orders"])
+    assert (limits.daily_loss_pct, limits.fee_burn_pct) == (risk["daily_loss_pct"], risk["daily_fee_burn_pct"])
+    assert (limits.drawdown_reduce_pct, limits.drawdown_kill_pct) == (
+        risk["drawdown_reduce_pct"], risk["drawdown_kill_pct"],
+    )  # fmt: skip
+    assert (limits.reject_window, limits.reject_ratio) == tuple(risk["reject_ratio_halt"].values())
+    assert (limits.losses_in_a_row, limits.cool_down // (60 * NANOS)) == tuple(risk["cooldown_after_losses"].values())
+    assert (limits.calibration_window, limits.calibration_z) == tuple(risk["calibration_z_halt"].values())
+    assert [limits.price_low, limits.price_high, limits.max_spread] == [*risk["price_band"], risk["max_spread"]]
+    assert (limits.orders_per_second, limits.orders_per_minute) == (
+        risk["order_rate_per_s"], risk["order_rate_per_min"],
+    )  # fmt: skip
+    assert limits.trades_per_day == risk["max_trades_day_paper"]
+    live = RiskSettings(_env_file=None, venue="polymarket", execution="live").limits()
+    assert live.trades_per_day == risk["max_trades_day"]
+
+
+def test_every_limit_has_its_words() -> None:
+    assert set(WORDS) == set(plainly(LIMITS))

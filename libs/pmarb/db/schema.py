@@ -176,6 +176,7 @@ verdicts = Table(
     Column("slug", Text, nullable=False),
     Column("opportunity", JSONB, nullable=False),
     Column("approval", JSONB, nullable=True),
+    Column("gates", JSONB, nullable=True),
     Column("judged_at", BigInteger, nullable=False, index=True),
 )
 
@@ -191,4 +192,58 @@ deliveries = Table(
     Column("delivered", Boolean, nullable=False),
     Column("error", Text, nullable=False, server_default=""),
     Column("ts_event", BigInteger, nullable=False),
+)
+
+limits_log = Table(
+    "limits_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("limits", JSONB, nullable=False),
+    Column("ts_event", BigInteger, nullable=False),
+)
+
+ledger_modes = Table(
+    "ledger_modes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("venue", Text, nullable=False),
+    Column("execution", Text, nullable=False),
+    Column("since_real", BigInteger, nullable=False),
+)
+
+gate_log = Table(
+    "gate_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("opened", Boolean, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("criteria", JSONB, nullable=False),
+    Column("at_real", BigInteger, nullable=False),
+)
+
+market_rules = Table(
+    "market_rules",
+    metadata,
+    Column("market", Text, primary_key=True),
+    Column("slug", Text, nullable=False),
+    Column("series", Text, nullable=False, index=True),
+    Column("rules", JSONB, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("changed", Text, nullable=False, server_default=""),
+    Column("acknowledged_by", Text, nullable=False, server_default=""),
+    Column("acknowledged_why", Text, nullable=False, server_default=""),
+    Column("acknowledged_at", BigInteger, nullable=False, server_default="0"),
+)
+
+scans = Table(
+    "scans",
+    metadata,
+    Column("slug", Text, primary_key=True),
+    Column("until", BigInteger, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("looks", Integer, nullable=False),
+    Column("found", Integer, nullable=False),
+    Column("skips", JSONB, nullable=False),
+    Column("last", JSONB, nullable=False),
 )

@@ -1,6 +1,6 @@
 """Every limit of the Risk Guardian as one value: fractions follow the bankroll (quant.md 4), each may be overridden."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -45,6 +45,7 @@ class Limits:
     market_pct: Decimal = Decimal("0.03")
     event_pct: Decimal = Decimal("0.04")
     underlying_pct: Decimal = Decimal("0.06")
+    strategy_pct: Decimal = Decimal("0.6")
     total_pct: Decimal = Decimal("0.20")
     max_positions: int = 5
     max_open_orders: int = 4
@@ -124,3 +125,59 @@ def warnings_at(limits: Limits, equity: Decimal) -> list[str]:
             f"at every price above {dearest:.2f}: those opportunities will be denied as below_minimum"
         )
     ]
+
+
+WORDS: Final[dict[str, str]] = {
+    "sizing": "how an order is sized before the caps",
+    "order_pct": "one order",
+    "order_pct_to_reach_minimum": "one order, where only that reaches the venue's minimum",
+    "order_usd": "one order",
+    "hard_cap_usd": "one order, whatever the sizing says",
+    "market_pct": "at stake in one market",
+    "event_pct": "at stake in one event",
+    "underlying_pct": "at stake on one asset within a quarter of an hour of expiry",
+    "strategy_pct": "a strategy's part of all capital while others trade (allocator)",
+    "total_pct": "at stake in total",
+    "max_positions": "markets held at once",
+    "max_open_orders": "orders in flight at once",
+    "daily_loss_pct": "lost in a UTC day: HALTED until midnight",
+    "drawdown_reduce_pct": "below the peak: half size",
+    "drawdown_kill_pct": "below the peak: KILLED",
+    "fee_burn_pct": "fees in a UTC day: HALTED until midnight",
+    "trades_per_day": "trades in a UTC day (10 with real money)",
+    "orders_per_second": "orders in a second",
+    "orders_per_minute": "orders in a minute",
+    "reject_window": "orders looked at for refusals",
+    "reject_ratio": "of them refused by the venue: HALTED until a person resumes",
+    "calibration_window": "settled positions looked at for calibration",
+    "calibration_z": "standard deviations they paid more than they cost: below, HALTED until a person resumes",
+    "losses_in_a_row": "losses in a row: REDUCING",
+    "cool_down": "for so long after the last of them",
+    "price_low": "lowest price",
+    "price_high": "highest price",
+    "max_spread": "widest spread",
+    "max_fee_rate": "highest fee rate believed",
+    "min_edge": "least net edge, dollars a share",
+    "slippage_ticks": "ticks above the offer",
+    "no_trade_first": "no entry in the first",
+    "min_time_left": "least time to expiry, 5 minutes",
+    "min_time_left_15m": "least time to expiry, 15 minutes",
+    "min_time_left_long": "least time to expiry, longer",
+    "stale_book": "oldest book, 5 minutes",
+    "stale_book_long": "oldest book, longer",
+    "stale_spot": "oldest spot price",
+    "stale_reference": "oldest settlement price",
+    "clock_skew": "furthest in the future",
+    "duplicate_cooldown": "between two entries of a market",
+    "entries_per_window": "entries in a market",
+    "same_expiry": "expiries this near are one bet",
+    "min_shares": "the venue's minimum, shares",
+    "min_usd": "the venue's minimum, dollars",
+    "approval_ttl": "an approval dies after",
+}
+"""What each limit bounds, for the table in docs/risk.md and for alerts about a change."""
+
+
+def plainly(limits: Limits) -> dict[str, str]:
+    """Every limit as text, to be stored and compared."""
+    return {field.name: str(getattr(limits, field.name)) for field in fields(limits)}

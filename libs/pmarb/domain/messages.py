@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from pmarb.domain.book import Level
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import Side
 
@@ -29,7 +30,8 @@ class Stream(StrEnum):
 class Leg:
     """One outcome to take, with the receipt of the book it was seen in.
 
-    `limit` is the worst price accepted, `price` the VWAP of the walk, `shares` what was displayed up to the limit.
+    `limit` is the worst price accepted, `price` the VWAP of the walk, `shares` what was displayed up to the limit, in
+    these `levels`, best first (none from an older sender).
     `fee_rate` and `fee_exponent` are the market's own schedule; `fee` the expected fee for `shares`.
     """
 
@@ -47,6 +49,7 @@ class Leg:
     book_hash: str
     book_ts_event: int
     book_ts_init: int
+    levels: tuple[Level, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,11 @@
 """How much to take. Sizes round down to the venue's grid; below the venue's minimum the size is zero."""
 
-from collections.abc import Sequence
-from decimal import Decimal, localcontext
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal, localcontext
+from statistics import NormalDist
+from typing import Final
 
 from pmarb.domain.book import Level, walk
 from pmarb.domain.fees import Fees
@@ -95,3 +99,44 @@ def reserve_for_spend(*, usd: Decimal, limit: Decimal, tick: Decimal, fees: Fees
     with localcontext(EXACT):
         dearest = max(fees.reserved(shares=usd / price, price=price) for price in (limit, tick))
     return usd + dearest
+
+
+NO_HOPE: Final = 0.05
+"""A strategy that earns anything with a lower chance than this gets no capital at all."""
+
+SHARE_STEP: Final = Decimal("0.0001")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a strategy's settled positions earned for a dollar staked: how many, their sum and sum of squares."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def chance(self) -> float:
+        """The chance that it earns anything; one half without evidence."""
+        if self.count < 2:
+            return 0.5
+        mean = self.total / self.count
+        variance = (self.squares - self.count * mean * mean) / (self.count - 1)
+        if variance <= 0:
+            return 0.5
+        return NormalDist().cdf(mean / math.sqrt(variance / self.count))
+
+
+def share_of(strategy: str, records: Mapping[str, Record], *, most: Decimal) -> Decimal:
+    """The part of all capital that `strategy` may use, rounded down: shared by the chance to earn anything.
+
+    Nobody gets more than `most` while there is another one that may trade; what is over stays unused.
+    """
+    chances = {name: record.chance for name, record in {strategy: Record(), **records}.items()}
+    hopeful = {name: chance for name, chance in chances.items() if chance >= NO_HOPE}
+    if strategy not in hopeful:
+        return ZERO
+    if len(hopeful) == 1:
+        return ONE
+    share = round(hopeful[strategy] / sum(hopeful.values()), 9)  # What is one half by the maths is one half
+    return min(Decimal(str(share)).quantize(SHARE_STEP, rounding=ROUND_FLOOR), most)
