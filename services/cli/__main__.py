@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from services.cli import alerts, audit, control, demo, doctor, evaluate, passing, read, tracing, up
+from services.cli import alerts, audit, control, demo, doctor, evaluate, passing, plan, read, tracing, up
 from services.cli.trouble import Trouble
 
 HELP = """A micro-stakes trader for Polymarket that tells the truth about its edge.
@@ -22,7 +22,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (demo.app, up.app, read.app, tracing.app, control.app, audit.app, doctor.app, evaluate.app, passing.app):
+GROUPS = (
+    demo.app,
+    up.app,
+    read.app,
+    tracing.app,
+    control.app,
+    audit.app,
+    doctor.app,
+    evaluate.app,
+    plan.app,
+    passing.app,
+)
+for group in GROUPS:
     app.add_typer(group)
 app.add_typer(alerts.app, name="alerts")
 

@@ -491,7 +491,7 @@ def test_the_defaults_are_those_of_the_research() -> None:
     if not path.exists():
         pytest.skip(f"{path} is not here")
     risk = json.loads(path.read_text(), parse_float=Decimal)["risk"]
-    limits = RiskSettings(_env_file=None).limits()
+    limits = RiskSettings().limits()
     assert (limits.order_usd, limits.order_pct) == (risk["max_order_usd"], risk["max_order_pct_equity"])
     assert (limits.hard_cap_usd, CEILING_USD) == (risk["hard_cap_order_usd"], risk["absolute_ceiling_usd"])
     assert (limits.market_pct, limits.event_pct) == (risk["max_market_pct"], risk["max_event_pct"])
@@ -511,7 +511,7 @@ def test_the_defaults_are_those_of_the_research() -> None:
         risk["order_rate_per_s"], risk["order_rate_per_min"],
     )  # fmt: skip
     assert limits.trades_per_day == risk["max_trades_day_paper"]
-    live = RiskSettings(_env_file=None, venue="polymarket", execution="live").limits()
+    live = RiskSettings(venue="polymarket", execution="live").limits()
     assert live.trades_per_day == risk["max_trades_day"]
 
 
