@@ -62,4 +62,5 @@ class FaultControl:
 
     def _state(self) -> dict[str, Any]:
         faults = self.world.faults
-        return {"armed": faults.shots(), "struck": faults.struck, "faults": faults.table()}
+        listed = faults.table()
+        return {"armed": faults.shots(), "struck": faults.struck, "faults": listed, "ended": faults.ended()}

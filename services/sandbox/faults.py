@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,6 +14,7 @@ from services.sandbox.clock import SECOND_NS, VenueClock
 from services.sandbox.fault_specs import WAITING, Fault, Spec
 
 FREEZE_S = 5.0
+ENDED_KEPT = 200
 # The calls that a fault concerns unless it names others.
 USUAL_CALLS: dict[Fault, tuple[str, ...]] = {
     Fault.RATE_LIMITED: ("order", "cancel"),
@@ -64,6 +66,7 @@ class Faults:
         self._clock = clock
         self._waiting: dict[Fault, list[Armed]] = {}
         self._standing: list[Armed] = []
+        self._ended: deque[Armed] = deque(maxlen=ENDED_KEPT)
         self._rng = Random(f"{seed}:faults")
         self._serial = 0
         self.struck: dict[str, int] = {}
@@ -93,10 +96,12 @@ class Faults:
         """Take a fault away and undo what it did; nothing when that has happened before."""
         if armed in self._standing:
             self._standing.remove(armed)
+            self._ended.append(armed)
             if armed.undo is not None:
                 armed.undo()
         elif armed in self._waiting.get(armed.spec.kind, ()):
             self._waiting[armed.spec.kind].remove(armed)
+            self._ended.append(armed)
 
     def clear(self, which: str = "") -> int:
         """End every fault, or those of one kind, or the one of that id; returns how many."""
@@ -173,6 +178,10 @@ class Faults:
             for armed in self.all()
         ]
 
+    def ended(self) -> list[dict[str, Any]]:
+        """The latest faults that are over: used up, run out or cleared, and how often they had struck."""
+        return [{"id": armed.id, **armed.spec.stated(), "struck": armed.struck} for armed in self._ended]
+
     def _make(self, spec: Spec, seconds: float | None) -> Armed:
         self._serial += 1
         until_ns = 0 if seconds is None else self._clock.now_ns() + int(seconds * SECOND_NS)
@@ -185,8 +194,10 @@ class Faults:
         """Faults of a kind that still wait."""
         waiting = self._waiting.get(kind, [])
         now_ns = self._clock.now_ns()
-        if any(armed.over(now_ns) for armed in waiting):
-            waiting = self._waiting[kind] = [armed for armed in waiting if not armed.over(now_ns)]
+        over = [armed for armed in waiting if armed.over(now_ns)]
+        if over:
+            waiting = self._waiting[kind] = [armed for armed in waiting if armed not in over]
+            self._ended.extend(over)
         return waiting
 
 

@@ -45,9 +45,11 @@ async def test_a_rate_of_ghosts_is_listed_and_counted_and_ends_when_cleared(clie
 
 async def test_one_order_in_some_is_struck_and_only_that_account(client: Client):  # noqa: F811
     market = await client.market()
-    await client.arm("error_500_before", after=2, count=1, account=client.account["wallet"])
+    fault = await client.arm("error_500_before", after=2, count=1, account=client.account["wallet"])
     statuses = [(await client.post(market["tokens"][0])).status_code for _ in range(4)]
     assert statuses == [200, 200, 500, 200]
+    state = (await client.http.get("/sandbox/faults")).json()
+    assert (state["faults"], state["ended"][-1]["id"], state["ended"][-1]["struck"]) == ([], fault["id"], 1)
 
 
 async def test_an_order_may_arrive_after_its_client_has_given_up(client: Client):  # noqa: F811
