@@ -133,7 +133,7 @@ class SimulatedMarket:
                 self._engine.seen.update(("book", "size"))
                 self._engine.heard(at)
                 self._engine.books[frame.asset_id].snapshot(frame, ts_init=at)
-                self._engine.changed(window, at)
+                self._engine.look(window, at)
 
         self._send("book", now, arrive)
 

@@ -154,10 +154,6 @@ class Engine:
         """The market channel spoke, whatever it said: the books it has not changed still stand."""
         self._proven = now
 
-    def changed(self, window: Window, now: int) -> None:
-        """Books of this market have changed."""
-        self._look(window, now)
-
     def decide(self, window: Window, winner: str, now: int) -> None:
         """The outcome is known: score ourselves, pay out, look no more."""
         if window.winner or not winner:
@@ -204,9 +200,10 @@ class Engine:
 
     def _look_at_all(self, asset: str, now: int) -> None:
         for window in self._live.get(asset, ()):
-            self._look(window, now)
+            self.look(window, now)
 
-    def _look(self, window: Window, now: int) -> None:
+    def look(self, window: Window, now: int) -> None:
+        """Ask the rules about this market: its books or its price have changed."""
         watched = window.watched
         market = watched.market
         if not market.opens_at <= now <= market.closes_at:

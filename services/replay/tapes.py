@@ -150,10 +150,10 @@ class TapeReplay:
         touched = {token: None for frame in frames(raw) for token in self._take(frame, now)}
         if len(touched) < 2:
             for token in touched:
-                engine.changed(of_token[token], now)
+                engine.look(of_token[token], now)
             return
         for window in {id(window): window for window in map(of_token.__getitem__, touched)}.values():
-            engine.changed(window, now)
+            engine.look(window, now)
 
     def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
         """Apply a frame; the tokens whose books it changed."""

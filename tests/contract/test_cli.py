@@ -62,6 +62,7 @@ def test_every_read_command_speaks_json(pm_arb: Run, database_url: str) -> None:
     assert json_of(pm_arb("pnl", "--json"))["balances"]["cash"] == "302.895"
     assert json_of(pm_arb("receipts", "--json")) == []
     assert json_of(pm_arb("alerts", "list", "--json")) == []
+    assert json_of(pm_arb("evaluate", "--json", "--rounds", "100"))["verdict"] == "not enough evidence"
 
 
 def test_a_trace_tells_the_life_with_the_time_between_steps(pm_arb: Run, database_url: str) -> None:

@@ -1,6 +1,6 @@
 """What is traded: one window of an up/down market, what decides it, and what it costs to take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -64,6 +64,13 @@ class MarketInfo:
     closed: bool
     neg_risk: bool
     taker_delay: bool
+    two_sided: bool = field(init=False, repr=False, compare=False)
+    """Whether this is an Up and a Down with a token each: asked at every tick, so known beforehand."""
+
+    def __post_init__(self) -> None:
+        labels = {outcome.label for outcome in self.outcomes}
+        pair = len(self.outcomes) == 2 and labels == {UP, DOWN} and len(set(self.tokens)) == 2
+        object.__setattr__(self, "two_sided", pair)
 
     def token(self, label: str) -> str | None:
         """The token of an outcome, by its label and never by its place."""
@@ -72,11 +79,3 @@ class MarketInfo:
     @property
     def tokens(self) -> tuple[str, ...]:
         return tuple(outcome.token for outcome in self.outcomes)
-
-    @property
-    def two_sided(self) -> bool:
-        """Whether this is an Up and a Down with a token each."""
-        if len(self.outcomes) != 2:
-            return False
-        one, other = self.outcomes
-        return (one.label, other.label) in ((UP, DOWN), (DOWN, UP)) and one.token != other.token
