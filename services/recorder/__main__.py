@@ -61,8 +61,8 @@ if __name__ == "__main__":
             clock=clock,
             http=http,
             spool=spool,
-            assets=tuple(settings.assets.split(",")),
-            families=tuple(settings.families.split(",")),
+            assets=settings.asset_list,
+            families=settings.family_list,
             seconds=asked.seconds,
         )
 

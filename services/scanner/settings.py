@@ -3,10 +3,9 @@
 from decimal import Decimal
 from typing import Final
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pmarb.settings import Settings
-from pmarb.venue.gamma import NAMES, WINDOW_S
+from pmarb.venue.windows import WindowSettings
 from services.scanner.decide import Limits
 
 KNOWN_TEMPLATES: Final = frozenset(
@@ -15,13 +14,9 @@ KNOWN_TEMPLATES: Final = frozenset(
 )
 
 
-class ScannerSettings(Settings):
+class ScannerSettings(WindowSettings):
     """What the scanner may be told."""
 
-    assets: str = Field(
-        default="btc,eth", description="underlyings, comma-separated: btc, eth, sol, xrp, doge, bnb, hype"
-    )
-    families: str = Field(default="5m,15m", description="windows, comma-separated: 5m, 15m, 4h")
     min_edge_pct: Decimal = Field(default=Decimal(2), ge=0, le=50, description="least net edge, cents a share")
     k_se: float = Field(default=2.0, ge=0, le=10, description="standard errors the net edge must exceed")
     model_weight: float | None = Field(
@@ -35,24 +30,6 @@ class ScannerSettings(Settings):
     max_order_pct: Decimal = Field(default=Decimal(1), gt=0, le=5, description="an order's share of equity, percent")
     trusted_templates: str = Field(default="", description="SHA-256 of further rule texts a person has read")
 
-    @field_validator("assets")
-    @classmethod
-    def _known_assets(cls, value: str) -> str:
-        return _all_in(value, tuple(NAMES))
-
-    @field_validator("families")
-    @classmethod
-    def _known_families(cls, value: str) -> str:
-        return _all_in(value, tuple(WINDOW_S))
-
-    @property
-    def asset_list(self) -> tuple[str, ...]:
-        return tuple(self.assets.split(","))
-
-    @property
-    def family_list(self) -> tuple[str, ...]:
-        return tuple(self.families.split(","))
-
     def limits(self) -> Limits:
         """The limits in force."""
         default_weight = 1.0 if self.venue == "sandbox" else 0.5
@@ -64,16 +41,3 @@ class ScannerSettings(Settings):
             model_weight=default_weight if self.model_weight is None else self.model_weight,
             templates=KNOWN_TEMPLATES | {text for text in self.trusted_templates.split(",") if text},
         )
-
-
-def _all_in(value: str, known: tuple[str, ...]) -> str:
-    """Normalised and without duplicates.
-
-    Raises:
-        ValueError: naming what is unknown and what is allowed.
-    """
-    items = list(dict.fromkeys(item.strip().lower() for item in value.split(",") if item.strip()))
-    wrong = [item for item in items if item not in known]
-    if wrong or not items:
-        raise ValueError(f"unknown: {', '.join(wrong) or 'none given'}; allowed: {', '.join(known)}")
-    return ",".join(items)
