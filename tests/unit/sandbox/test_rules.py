@@ -2,10 +2,11 @@
 
 import pytest
 
+from services.sandbox.api_account import page
 from services.sandbox.book import Side
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.fees import FeeSchedule, taker_fee
-from services.sandbox.markets import FINE_TICK
+from services.sandbox.markets import COARSE_TICK, FINE_TICK
 from services.sandbox.money import MICRO, decimals, text
 from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.refusals import Refusal
@@ -204,3 +205,27 @@ def test_the_venues_wrong_clock_stamps_orders_and_trades(bench):
     row = trade_row(bench.account().trades[0], bench.account())
     wrong = str(bench.now_ns // SECOND_NS - 30)
     assert (row["match_time"], row["last_update"]) == (wrong, wrong)
+
+
+def test_lists_come_in_pages_of_a_hundred_with_a_cursor():
+    rows = [{"n": number} for number in range(250)]
+    seen, cursor = [], None
+    while cursor != "LTE=":
+        part = page(rows, cursor)
+        seen.append(part["count"])
+        cursor = part["next_cursor"]
+    assert seen == [100, 100, 50]
+    assert page(rows, "LTE=")["data"] == []
+    with pytest.raises(Refusal, match="next_cursor"):
+        page(rows, "over there")
+
+
+def test_the_tick_becomes_finer_near_the_edges_and_resting_orders_stay(bench):
+    market = bench.market()
+    bench.place(bench.order(price=0.9, shares=10))
+    assert (market.tick, len(market.book.orders)) == (COARSE_TICK, 1)
+    bench.place(bench.order(price=0.97, shares=10))
+    assert (market.tick, len(market.book.orders)) == (FINE_TICK, 2)
+    bench.place(bench.order(price=0.985, shares=10))
+    with pytest.raises(Refusal, match=r"breaks minimum tick size rule: 0\.001"):
+        bench.place(bench.order(price=0.9855, shares=10))
