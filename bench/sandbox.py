@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -261,7 +262,6 @@ def net(fair: float, ask: int) -> float:
 
 def markouts() -> list[Measured]:
     """Mean markout after fees by total delay, beside what was measured on the venue at that delay (in cents)."""
-    published = {0.0: 3.15, 0.1: 1.75, 0.25: 0.4, 0.5: -0.4, 1.0: -1.6, 2.0: -1.7}
     taker = Naive()
     taker.live()
     rows = []
@@ -275,7 +275,16 @@ def markouts() -> list[Measured]:
                 median=mean,
                 p99=mean,
                 baseline_name="published",
-                baseline=published.get(delay, float("nan")),
+                baseline=published(delay),
             )
         )
     return rows
+
+
+def published(delay: float) -> float:
+    """Middle of the measured values (quant.md, summary 2), on a straight line between two of them."""
+    points = ((0.0, 3.15), (0.1, 1.75), (0.25, 0.4), (0.5, -0.4), (1.0, -1.6), (2.0, -1.65))
+    for (first, low), (last, high) in pairwise(points):
+        if first <= delay <= last:
+            return low + (high - low) * (delay - first) / (last - first)
+    raise ValueError(f"nothing was published for a delay of {delay} s")
