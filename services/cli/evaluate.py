@@ -15,7 +15,7 @@ from pmarb.domain.evidence import Evidence
 from pmarb.domain.meter import Reading, Standard, read
 from services.cli import context, reading
 from services.cli.evaluation_report import write_report
-from services.cli.output import Json, print_json, say
+from services.cli.output import Json, errors, print_json, say
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 app = typer.Typer()
@@ -82,6 +82,7 @@ def of_tapes(tapes: list[Path], replay_with: str, *, marking: Evidence | None) -
     missing = [str(tape) for tape in tapes if not tape.is_file()]
     if missing:
         raise Trouble(f"No such tape: {', '.join(missing)}", WRONG_USE)
+    errors.print(f"Replaying {len(tapes)} tapes ...", highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence.json"
         options = [*replay_with.split(), "--json", "--evidence", str(path)]
