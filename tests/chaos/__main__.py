@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -258,6 +259,9 @@ def table(chaos: Chaos) -> str:
 
 
 async def chaos(seed: int, seconds: float, logs: Path) -> Chaos:
+    me = asyncio.current_task()
+    assert me is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)  # As Ctrl-C: what runs is ended first
     async with world(seed, logs) as made:
         if made.disk is None:
             say("no file system can be mounted here: the disk is not filled in this run")
@@ -289,7 +293,11 @@ def main() -> int:
     logs = options.logs or Path(tempfile.mkdtemp(prefix="pm-arb-chaos-logs-"))
     logs.mkdir(parents=True, exist_ok=True)
     say(f"seed {options.seed}, {options.seconds:g} s, logs in {logs}")
-    found = asyncio.run(chaos(options.seed, options.seconds, logs))
+    try:
+        found = asyncio.run(chaos(options.seed, options.seconds, logs))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        say("stopped: nothing was proven")
+        return 130
     result = summary(found)
     print(table(found))
     for word in found.words:
