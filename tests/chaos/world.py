@@ -23,7 +23,7 @@ from tests.conftest import running_sandbox
 from tests.executors import ROOT, Ground
 
 SPEED: Final = 10
-DISK_MB: Final = 2048
+DISK_MB: Final = 1024
 EXECUTORS: Final = ("executor-1", "executor-2")
 OTHERS: Final = ("risk", "scanner", "alerter", "console")
 LIVES: Final = (2.5, 6.0)
@@ -166,12 +166,11 @@ class World:
         """No byte is left for anybody for a while."""
         assert self.disk is not None
         filler = self.disk / "filler"
-        with filler.open("wb") as file:
+        with filler.open("wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(b"\0" * size)
-                        file.flush()
         await asyncio.sleep(seconds)
         filler.unlink()
 
