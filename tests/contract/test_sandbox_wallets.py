@@ -182,7 +182,7 @@ async def test_the_unified_client_hears_how_a_game_ends():
 @pytest.mark.parametrize("answers", [True, False])
 async def test_who_does_not_say_pong_is_hung_up_on(monkeypatch, answers):
     monkeypatch.setattr(sports, "PING_S", 0.05)
-    monkeypatch.setattr(sports, "PONG_S", 0.15)
+    monkeypatch.setattr(sports, "PONG_S", 10 if answers else 0.15)
     settings = RunSettings(
         seed=3, scenario=SCENARIOS["instant"], speed=1.0, anchor_ns=time.time_ns(), bankroll_usd=1, families=("sports",)
     )
