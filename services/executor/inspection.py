@@ -1,12 +1,11 @@
 """Holds the ledger against the venue's view of the wallet, says where they differ, and halts when that lasts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
 from pmarb import logs
 from pmarb.db.foreign import Movement
-from pmarb.db.orders import Stored
 from pmarb.domain import ledger
 from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Alert, AlertKind, Halt, Priority
@@ -43,15 +42,20 @@ class Inspection:
         self._patience = Patience()
         self._looked = self._looked_real = 0
 
-    async def look(self, *, orders: Sequence[Stored], listed: Iterable[str]) -> None:
-        """Compare, unless that was done a moment ago. `orders` are those that hold funds or that the venue lists."""
+    async def look(self, listed: Collection[str]) -> None:
+        """Compare, unless that was done a moment ago. `listed` are the orders that the venue says are open.
+
+        The venue first, the ledger after it: whatever the venue shows of us was written down before it was sent.
+        """
         now, real = self._shop.clock.now(), self._shop.clock.real()
         if 0 <= now - self._looked < EVERY or 0 <= real - self._looked_real < EVERY_REAL:
             return
-        found = order_mismatches((each.order for each in orders), listed)
-        still_open = [each.order for each in orders if not each.order.state.terminal]
-        found += await self._shares(still_open)
-        found += await self._cash(still_open)
+        positions, cash = await self._shop.venue.positions(), await self._shop.venue.cash()
+        still_open = [each.order for each in await self._shop.orders.open()]
+        named = [each.order for each in (await self._shop.orders.by_hash(list(listed))).values()]
+        found = order_mismatches({each.order_hash: each for each in (*named, *still_open)}.values(), listed)
+        found += await self._shares(positions, still_open)
+        found += await self._cash(cash, still_open)
         await self._fees(now)
         self._looked, self._looked_real = now, real
         fresh, overdue = self._patience.look(found, now=now)
@@ -67,8 +71,7 @@ class Inspection:
             log.error("trading_halted", reason=reason.value, detail=detail)
             await self._shop.publish(Halt(who="executor", why=why, clears_at=0, ts_event=now, ts_init=now))
 
-    async def _cash(self, still_open: Sequence[Order]) -> list[Mismatch]:
-        theirs = await self._shop.venue.cash()
+    async def _cash(self, theirs: Decimal, still_open: Sequence[Order]) -> list[Mismatch]:
         balances = await self._shop.ledger.balances()
         ours = cash_range(
             cash=balances[Account.CASH],
@@ -80,8 +83,8 @@ class Inspection:
             return []
         return [Mismatch(key="cash", ours=f"${ours}", theirs=f"${theirs:f}")]
 
-    async def _shares(self, still_open: Sequence[Order]) -> list[Mismatch]:
-        listed = {position.token: position for position in await self._shop.venue.positions()}
+    async def _shares(self, positions: Iterable[VenuePosition], still_open: Sequence[Order]) -> list[Mismatch]:
+        listed = {position.token: position for position in positions}
         holdings = await self._shop.ledger.holdings()
         foreign = await self._shop.foreign.shares()
         ours = share_ranges(

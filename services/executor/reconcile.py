@@ -106,10 +106,10 @@ class Reconciler:
             VenueUnavailable: it does not answer: nothing was learnt, and every reservation stands.
         """
         await self._book_capital()
-        stored, view = await self._orders()
+        view = await self._orders()
         await self._settler.settle()
         await self._settler.redeem()
-        await self.inspection.look(orders=stored, listed=view.open_orders)
+        await self.inspection.look(view.open_orders.keys())
 
     async def _book_capital(self) -> None:
         if await self._shop.ledger.empty():
@@ -119,8 +119,8 @@ class Reconciler:
                 log.info("capital_booked", usd=str(cash))
                 self._looked = self._shop.clock.now()  # What was traded before is part of that capital
 
-    async def _orders(self) -> tuple[list[Stored], VenueView]:
-        """Orders that hold funds or that the venue lists, as they are afterwards, and what the venue said."""
+    async def _orders(self) -> VenueView:
+        """Take over what became of every order that holds funds or that the venue shows; what the venue said."""
         stored = await self._shop.orders.open()
         now = self._shop.clock.now()
         looked = self._looked or await self._shop.orders.last_change() or now
@@ -133,7 +133,7 @@ class Reconciler:
         for each in ours.values():
             await self._resolve(each, view)
         self._looked = view.started_at
-        return list((await self._shop.orders.by_hash(list(ours))).values()), view
+        return view
 
     async def _view(self, since: int) -> tuple[VenueView, Sequence[VenueTrade]]:
         """Open orders before trades: an order that matches in between is then missing from neither."""
