@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pmarb.db.portfolio import Snapshot, StoredState
 from pmarb.domain.limits import CEILING_USD, WORDS, Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
     Approval,
@@ -29,6 +30,7 @@ from services.risk.breakers import Breaker, tripped
 from services.risk.decide import examine, judge
 from services.risk.gates import calibration_z
 from services.risk.portfolio import DAY, Outcome, Portfolio
+from services.risk.rebuild import rebuilt
 from services.risk.settings import RiskSettings
 from tests.builders import NOW, a_leg, a_settlement, an_opportunity
 
@@ -144,6 +146,25 @@ def test_a_day_stop_ends_at_midnight_and_another_halt_does_not() -> None:
     assert state_at(portfolio, midnight) is TradingState.ACTIVE
     portfolio.on_control(Halt(who="me", why="lunch", clears_at=0, ts_event=AT, ts_init=AT))
     assert state_at(portfolio, midnight + DAY) is TradingState.HALTED
+
+
+def test_a_clock_that_is_set_back_forgets_no_loss() -> None:
+    lost = a_settlement(pnl=Decimal(-20), won=False, payout=Decimal(0), ts_event=AT)
+    portfolio = a_portfolio()
+    portfolio.on_settlement(lost)
+    portfolio.at(AT - DAY)
+    assert portfolio.day_pnl == -20
+    breaker = tripped(portfolio, LIMITS, now=AT - DAY)
+    assert breaker is not None
+    assert breaker.clears_at == (AT // DAY + 1) * DAY
+    snapshot = Snapshot(
+        capital=Decimal(300), orders=(), fills=(), settlements=(lost,), resumed_at=0,
+        state=StoredState(state=TradingState.ACTIVE, who="", why="", since=0, clears_at=0),
+    )  # fmt: skip
+    for now in (AT, AT - DAY, AT - 30 * DAY):
+        again = rebuilt(snapshot, (), now=now)
+        again.at(now)
+        assert (again.day_pnl, again.drawdown) == (portfolio.day_pnl, portfolio.drawdown)
 
 
 def test_reducing_opens_nothing() -> None:
