@@ -20,7 +20,7 @@ from pmarb.domain.messages import Alert, AlertKind, Approval, Halt, Stream
 from pmarb.domain.orders import Order, OrderType
 from pmarb.domain.values import Side
 from pmarb.venue import sdk
-from pmarb.venue.port import Intent, PostAccepted
+from pmarb.venue.port import Intent, PostAccepted, Signed
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
 from tests.conftest import running_sandbox
@@ -123,25 +123,34 @@ async def bought(ground: Ground, bus: RedisBus, database_url: str) -> Approval:
     pytest.fail("no order was filled")
 
 
+async def a_trade_of(other: SdkVenue, ground: Ground) -> Signed:
+    """A match without the executor; the book may move before an order arrives."""
+    for _ in range(20):
+        leg = (await one_approval(ground)).legs[0]
+        shares = max(exact_step(leg.limit), Decimal(10))
+        intent = Intent(
+            market=leg.leg.market, token=leg.leg.token, side=Side.BUY, order_type=OrderType.FAK, limit=leg.limit,
+            usd=shares * leg.limit, shares=shares,
+        )  # fmt: skip
+        signed = other.seal(await other.draft(intent))
+        if isinstance(await other.post(signed), PostAccepted):
+            return signed
+    pytest.fail("nothing was matched")
+
+
 async def test_a_trade_of_somebody_else_in_the_wallet_is_told_apart(
     ground: Ground, process: ExecutorProcess, database_url: str
 ) -> None:
-    approval = await one_approval(ground)
     names = ("clob", "gamma", "data", "relayer", "rpc", "ws_market", "ws_user", "rtds")
     entry = ground.ready["accounts"][0]
     other = await SdkVenue.connect(
         sdk.Urls(**{name: ground.ready[name] for name in names}),
         Wallet(private_key=SecretStr(entry["private_key"]), funder=entry["wallet"]), ground.clock,
     )  # fmt: skip
-    leg = approval.legs[0]
-    shares = max(exact_step(leg.limit), Decimal(10))
-    intent = Intent(
-        market=leg.leg.market, token=leg.leg.token, side=Side.BUY, order_type=OrderType.FAK, limit=leg.limit,
-        usd=shares * leg.limit, shares=shares,
-    )  # fmt: skip
-    signed = other.seal(await other.draft(intent))
-    assert isinstance(await other.post(signed), PostAccepted)
-    await other.close()
+    try:
+        signed = await a_trade_of(other, ground)
+    finally:
+        await other.close()
     ((order_hash, moved),) = await until(
         lambda: rows(database_url, "SELECT order_hash, usd FROM foreign_movements WHERE kind = 'trade'")
     )
