@@ -19,7 +19,7 @@ SEEDS    ?= 4
 FIRST_SEED ?= 1
 ARGS     ?=
 
-.PHONY: help .venv demo up test check bench meter-trial compose-test lock fmt clean
+.PHONY: help .venv demo up test check bench meter-trial gate-trial compose-test lock fmt clean
 
 help: ## this list
 	@sed -n 's/^\([.a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -61,6 +61,9 @@ meter-trial: $(STAMP) ## the meter on markets whose truth is known [SEEDS FIRST_
 chaos: SECONDS = 900
 chaos: $(STAMP) ## crashes and faults under load, the books compared after each, a table [SECONDS SEED ARGS]
 	@$(BIN)/python -m tests.chaos --seed $(SEED) --seconds $(SECONDS) $(ARGS)
+
+gate-trial: $(STAMP) ## how often a year without an edge opens the gate to real money [ARGS]
+	@$(BIN)/python -m bench.gate $(ARGS)
 
 compose-test: $(STAMP) ## docker compose for real, where an engine answers
 	@$(BIN)/python -m tests.compose.run $(ARGS)

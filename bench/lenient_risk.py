@@ -7,6 +7,7 @@ from pmarb.bus.streams import RedisBus
 from pmarb.domain.limits import Limits
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
+from services.risk.gatekeeper import Gatekeeper
 from services.risk.service import RiskService, connect
 from services.risk.settings import RiskSettings
 
@@ -23,6 +24,8 @@ def lenient(limits: Limits) -> Limits:
         orders_per_minute=MANY,
         entries_per_window=MANY,
         losses_in_a_row=MANY,
+        calibration_z=-float(MANY),
+        reject_ratio=Decimal(1),
         duplicate_cooldown=0,
         daily_loss_pct=Decimal(1),
         fee_burn_pct=Decimal(1),
@@ -46,6 +49,9 @@ if __name__ == "__main__":
             limits=lenient(settings.limits()),
             clock=settings.clock(),
             heartbeat=Heartbeat(bus=bus, service="risk", path=settings.heartbeat_file),
+            gatekeeper=Gatekeeper(
+                dsn=settings.dsn, venue=settings.venue, execution=settings.execution, clock=settings.clock()
+            ),
         )
 
     main("risk", settings, build)

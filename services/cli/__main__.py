@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from services.cli import alerts, audit, control, demo, doctor, evaluate, passing, plan, read, tracing, up
+from services.cli import alerts, audit, control, demo, doctor, evaluate, gate, passing, plan, read, tracing, up
 from services.cli.trouble import Trouble
 
 HELP = """A micro-stakes trader for Polymarket that tells the truth about its edge.
@@ -37,6 +37,7 @@ GROUPS = (
 for group in GROUPS:
     app.add_typer(group)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(gate.app, name="gate")
 
 
 def main() -> None:

@@ -39,10 +39,10 @@ def stop(reason: Reason = "stopped by hand", json: Json = False) -> None:
     of = context.settings()
     now = of.clock().now()
     with context.ledger(of):
-        changed = states.halt(of.dsn, who=_who(), why=reason, now=now)
+        changed = states.halt(of.dsn, who=who(), why=reason, now=now)
     if not changed:
         raise Trouble("Trading is KILLED already, which says more than a halt.", FAILED)
-    heard = _publish(of, Halt(who=_who(), why=reason, clears_at=0, ts_event=now, ts_init=now))
+    heard = _publish(of, Halt(who=who(), why=reason, clears_at=0, ts_event=now, ts_init=now))
     left = _wait_for_no_open_orders(of)
     if json:
         print_json({"state": "HALTED", "reason": reason, "message_sent": heard, "open_orders": left})
@@ -61,8 +61,8 @@ def resume(reason: Annotated[str, typer.Option("--reason", "-r", help="Required:
     now = of.clock().now()
     with context.ledger(of) as ledger:
         before = views.state(ledger)
-        states.resume(of.dsn, who=_who(), why=reason, now=now)
-    _publish(of, Resume(who=_who(), why=reason, ts_event=now, ts_init=now))
+        states.resume(of.dsn, who=who(), why=reason, now=now)
+    _publish(of, Resume(who=who(), why=reason, ts_event=now, ts_init=now))
     say(f"ACTIVE again ({reason}). Before: {before.state} by {before.who}: {before.why}.")
 
 
@@ -87,12 +87,12 @@ def kill(
     now, asked = of.clock().now(), time.time_ns()
     try:
         with context.ledger(of):
-            states.kill(of.dsn, who=_who(), why=reason, now=now)
+            states.kill(of.dsn, who=who(), why=reason, now=now)
     except Trouble as trouble:
         raise Trouble(f"NOTHING was killed. {trouble}\n{DIRECTLY}", trouble.code) from None
     if not json:
         say(f"KILLED is latched: {reason}. No order can be sent from now on.")
-    _publish(of, Kill(who=_who(), why=reason, ts_event=now, ts_init=now))
+    _publish(of, Kill(who=who(), why=reason, ts_event=now, ts_init=now))
     receipt = _wait_for_receipt(of, since_real=asked)
     if json:
         print_json({"state": "KILLED", "reason": reason, "receipt": receipt})
@@ -127,12 +127,12 @@ def deposit(
         raise Trouble("Say how much and why: pm-arb deposit 50 --reason 'topped up from the exchange'", WRONG_USE)
     of = context.settings()
     with context.ledger(of) as ledger:
-        states.deposit(of.dsn, usd=dollars, who=_who(), why=reason, now=of.clock().now())
+        states.deposit(of.dsn, usd=dollars, who=who(), why=reason, now=of.clock().now())
         capital = -views.balances(ledger)[Account.CAPITAL]
     say(f"Booked ${dollars:f} ({reason}). Capital is now ${capital:f}; `pm-arb audit` compares.")
 
 
-def _who() -> str:
+def who() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -12,7 +12,7 @@ import typer
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.checkups import of_postgres, of_redis, of_trading
-from services.cli.compare import Check, audit
+from services.cli.compare import Audit, Check, audit
 from services.cli.output import Json, print_json, say
 from services.cli.outside import of_channels, of_venue
 from services.cli.trouble import FAILED
@@ -29,10 +29,22 @@ def command(json: Json = False) -> None:
     The wallet's part needs the executor's packages; with compose: docker compose run --rm executor python -m
     services.executor.doctor
     """
-    of = context.settings()
+    result = examined(context.settings())
+    if json:
+        print_json(result)
+    else:
+        for check in result.checks:
+            mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
+            say(f"{mark} {check.name:<14} {check.detail}" + (f"   -> {check.fix}" if check.fix else ""))
+    if not result.ok:
+        raise typer.Exit(FAILED)
+
+
+def examined(of: Settings) -> Audit:
+    """Every check, in order."""
     venue = of_venue(of)
     reachable = bool(venue) and venue[0].ok
-    result = audit(
+    return audit(
         [
             _settings(of),
             _python(),
@@ -45,14 +57,6 @@ def command(json: Json = False) -> None:
             *of_trading(of),
         ]
     )
-    if json:
-        print_json(result)
-    else:
-        for check in result.checks:
-            mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
-            say(f"{mark} {check.name:<14} {check.detail}" + (f"   -> {check.fix}" if check.fix else ""))
-    if not result.ok:
-        raise typer.Exit(FAILED)
 
 
 @app.command("version")

@@ -3,6 +3,7 @@
 from pmarb.bus.streams import RedisBus
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
+from services.risk.gatekeeper import Gatekeeper
 from services.risk.service import RiskService, connect
 from services.risk.settings import RiskSettings
 
@@ -16,6 +17,9 @@ if __name__ == "__main__":
             connection=await connect(settings.dsn, Backoff("postgres")),
             limits=settings.limits(),
             clock=settings.clock(),
+            gatekeeper=Gatekeeper(
+                dsn=settings.dsn, venue=settings.venue, execution=settings.execution, clock=settings.clock()
+            ),
             heartbeat=Heartbeat(bus=bus, service="risk", path=settings.heartbeat_file),
         )
 

@@ -42,6 +42,7 @@ from pmarb.domain.values import NANOS, ZERO
 from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import judge
+from services.risk.gatekeeper import LOOK_EVERY, NOT_READ, Gatekeeper
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
 from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER, TAKE_OVER_AFTER
@@ -64,14 +65,17 @@ class RiskService:
         limits: Limits,
         clock: Clock,
         heartbeat: Heartbeat,
+        gatekeeper: Gatekeeper,
     ) -> None:
         self._bus = bus
+        self._gatekeeper = gatekeeper
         self._db = connection
         self._db_turn = asyncio.Lock()
         self._limits = limits
         self._clock = clock
         self._heartbeat = heartbeat
-        self._portfolio = Portfolio(capital=ZERO)
+        self._locked = NOT_READ if gatekeeper.guards else ""
+        self._portfolio = Portfolio(capital=ZERO, locked=self._locked)
         self._state_read = 0
         self._verdicts: deque[verdicts.Verdict] = deque(maxlen=BACKLOG)
         self._counts: dict[str, int] = {}
@@ -93,6 +97,8 @@ class RiskService:
                 tasks.create_task(every(RESYNC_EVERY, self._resync, stop))
                 tasks.create_task(every(0.2, self._store_verdicts, stop))
                 tasks.create_task(every(10.0, self._summary, stop))
+                if self._gatekeeper.guards:
+                    tasks.create_task(every(LOOK_EVERY, self._look_at_gate, stop))
             await self._store_verdicts()
         except* psycopg.OperationalError as lost:  # With the connection went the lock: another one may judge now
             raise ServerLost(f"postgres: {lost.exceptions[0]}") from None
@@ -132,7 +138,9 @@ class RiskService:
         snapshot = await stored.load(self._db, since=now - DAY)
         approvals = await self._bus.tail(Stream.APPROVALS, since_ns=0)  # By no clock: ours may have jumped
         self._portfolio = rebuilt(snapshot, [a for a in approvals if isinstance(a, Approval)], now=now)
+        self._portfolio.locked = self._locked
         self._state_read = self._clock.real()
+        await self._gatekeeper.enter()
         await self._look_at_limits(now)
         log.info(
             "portfolio_rebuilt",
@@ -162,6 +170,31 @@ class RiskService:
             dedupe_key=f"limits:{now}",
             title=f"{len(changes)} limits are others than before",
             body="; ".join(changes),
+            ts_event=now,
+            ts_init=now,
+        )
+        with contextlib.suppress(BusUnavailable):
+            await self._bus.publish(alert)
+
+    async def _look_at_gate(self) -> None:
+        finding = await self._gatekeeper.look()
+        if finding.locked != self._locked:
+            log.warning("gate", locked=finding.locked or "no: real money may be traded")
+        self._locked = self._portfolio.locked = finding.locked
+        if finding.shut:
+            await self._demote(finding.locked)
+
+    async def _demote(self, why: str) -> None:
+        """Back to paper: nothing real is approved any more, and a person must look."""
+        log.error("demoted_to_paper", why=why)
+        await self._tighten(Breaker(state=TradingState.HALTED, why=f"demoted to paper: {why}", clears_at=0))
+        now = self._clock.now()
+        alert = Alert(
+            kind=AlertKind.GATE_CLOSED,
+            priority=Priority.CRITICAL,
+            dedupe_key=f"gate:{now}",
+            title="Real money is locked again",
+            body=f"{why}. Go on with EXECUTION=paper; `pm-arb gate show` says what it takes to open it again.",
             ts_event=now,
             ts_init=now,
         )

@@ -76,7 +76,7 @@ def test_kelly_with_depth_and_fees_is_what_an_optimiser_finds(
         there_is = sum(
             level.size * (level.price + CRYPTO.fee(shares=Decimal(1), price=level.price)) for level in levels
         )
-        most = min(there_is, bankroll - Decimal("1e-9"))
+        most = min(Decimal(there_is), bankroll - Decimal("1e-9"))
         best = maximum(lambda spend: growth(levels, spend, fair=fair, bankroll=bankroll), Decimal(0), most)
         found = kelly_spend(levels, fair=fair, fees=CRYPTO, bankroll=bankroll)
         assert abs(found - best) < Decimal("1e-6")
