@@ -101,7 +101,7 @@ def test_real_results_that_fall_below_shut_it() -> None:
     losers = [replace(a_bet(9 * n, bet_id=f"b{n}"), won=False) for n in range(60)]
     assert shut_by(losers, draws).startswith("the e-value of 60 real fills fell to 0.0461, below 0.05")
     marked = bets_with(-0.05, count=40)
-    assert "marks after 5 s and fees of 40 real fills are -5." in shut_by(marked, draws, rounds=200)
+    assert "marks after 5 s and fees of 40 real fills are -3.69c" in shut_by(marked, draws, rounds=200)
     unmarked = [replace(bet, marks={}) for bet in losers[:35]]
     assert shut_by(unmarked, draws, rounds=200).startswith("the results of 35 real fills are")
 
