@@ -4,7 +4,7 @@ from alembic import op
 
 from pmarb.db.schema import gate_log, ledger_modes, limits_log, market_rules, scans
 
-revision = "0003_guardian"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
