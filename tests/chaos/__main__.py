@@ -25,13 +25,13 @@ from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db import control
 from tests.chaos.drill import Drill, Hand, kill_once
-from tests.chaos.plans import Epoch, epochs, fates
+from tests.chaos.plans import ALWAYS, Epoch, epochs, fates
 from tests.chaos.verdict import INVARIANTS, Verdict, judged
 from tests.chaos.world import EXECUTORS, World, world
 from tests.executors import rows
 
 TROUBLED_FOR: Final = 10.0  # Seconds of an epoch in which everything goes wrong
-DRILLS: Final = 4  # Kills of an epoch
+DRILLS: Final = 5  # Kills of an epoch
 AGREE_WITHIN: Final = 60.0  # Seconds after the trouble: settlements and reconciliation are under way all the time
 PACE: Final = 0.05  # Seconds between two approvals
 
@@ -91,7 +91,8 @@ class Chaos:
         await self._resume()
         self._loading.set()
         await self._world.mortal(lives, dice)
-        ids = [await self._fault(dict(fault)) for fault in epoch.trouble.faults]
+        for fault in (*epoch.trouble.faults, *ALWAYS):
+            await self._fault(dict(fault))
         started = time.monotonic()
         happened = await self._happen(epoch, dice)
         while time.monotonic() - started < TROUBLED_FOR:
@@ -104,7 +105,7 @@ class Chaos:
             await asyncio.sleep(dice.uniform(0.05, 0.3))
             row.drills.append(await kill_once(self._world, self._bus, self._hand, why=f"drill {number}"))
         self._loading.clear()
-        row.faults += happened + await asyncio.to_thread(self._cleared, len(ids))
+        row.faults += happened + await asyncio.to_thread(self._cleared, len(epoch.trouble.faults))
         verdict = await self._agreed()
         row.epochs += 1
         row.crashes += self._crashes() - crashed
@@ -149,11 +150,10 @@ class Chaos:
                 await asyncio.sleep(PACE)
             await asyncio.sleep(PACE)
 
-    async def _fault(self, body: dict[str, Any]) -> Any:
+    async def _fault(self, body: dict[str, Any]) -> None:
         ground = self._world.ground
         reply = await asyncio.to_thread(ground.http.post, f"{ground.ready['sandbox']}/faults", json=body)
         reply.raise_for_status()
-        return reply.json().get("id")
 
     def _cleared(self, asked: int) -> int:
         """End every fault; how often they struck, each at least by being there."""

@@ -76,18 +76,24 @@ VENUE: Final = (
     Trouble(name="tick changed", faults=({"kind": "market_changed", "market": "*", "tick": 0.001, "seconds": 60},)),
     Trouble(name="book_emptied", faults=({"kind": "book_emptied", "market": "*", "seconds": 20},)),
     Trouble(name="book_crossed", faults=({"kind": "book_crossed", "market": "*", "seconds": 20},)),
-    _armed("redemption_empty", rate=0.5),
+    _armed("redemption_empty"),
+    _armed("settlement_retried"),
+    _armed("orders_dropped", rate=0.3),
+    Trouble(name="every stream cut", faults=({"kind": "ws_dropped", "channel": "all", "rate": 0.02},)),
     Trouble(name="resolution_disputed", faults=({"kind": "resolution_disputed", "market": "*", "seconds": 60},)),
     Trouble(name="resolution_split", faults=({"kind": "resolution_split", "market": "*"},)),
 )
-LOST_REPLIES: Final = ({"kind": "lost_reply", "rate": 0.2},)
 OURS: Final = (
-    Trouble(name="Redis killed", happening="redis", faults=LOST_REPLIES),
-    Trouble(name="Redis killed, last second lost", happening="redis_loses", faults=LOST_REPLIES),
-    Trouble(name="PostgreSQL killed", happening="postgres", faults=({"kind": "error_500_after", "rate": 0.2},)),
-    Trouble(name="disk full", happening="disk", faults=LOST_REPLIES),
-    Trouble(name="every service killed", happening="services", faults=({"kind": "ghost_fill", "rate": 0.35},)),
+    Trouble(name="Redis killed", happening="redis"),
+    Trouble(name="Redis killed, last second lost", happening="redis_loses"),
+    Trouble(name="PostgreSQL killed", happening="postgres"),
+    Trouble(name="disk full", happening="disk"),
+    Trouble(name="every service killed", happening="services"),
 )
+ALWAYS: Final[tuple[Fault, ...]] = tuple(
+    {"kind": kind, "rate": 0.12} for kind in ("ghost_fill", "lost_reply", "error_500_after")
+)
+"""What no trouble is without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
