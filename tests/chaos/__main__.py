@@ -131,6 +131,12 @@ class Chaos:
             case "disk":
                 await self._world.fill_disk(seconds=2.5)
                 return 1
+            case "drops":
+                for _ in range(4):
+                    await self._fault({"kind": "ws_dropped"})
+                    await self._fault({"kind": "orders_dropped"})
+                    await asyncio.sleep(1.5)
+                return 8
             case "services":
                 await self._world.kill_services()
                 await asyncio.sleep(dice.uniform(2, 4))

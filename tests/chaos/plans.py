@@ -78,8 +78,7 @@ VENUE: Final = (
     Trouble(name="book_crossed", faults=({"kind": "book_crossed", "market": "*", "seconds": 20},)),
     _armed("redemption_empty"),
     _armed("settlement_retried"),
-    _armed("orders_dropped", rate=0.3),
-    Trouble(name="every stream cut", faults=({"kind": "ws_dropped", "channel": "all", "rate": 0.02},)),
+    Trouble(name="streams cut, resting orders gone", happening="drops"),
     Trouble(name="resolution_disputed", faults=({"kind": "resolution_disputed", "market": "*", "seconds": 60},)),
     Trouble(name="resolution_split", faults=({"kind": "resolution_split", "market": "*"},)),
 )
