@@ -1,6 +1,7 @@
 """What `pm-arb doctor` asks the two servers: do they answer, are they new enough, will they keep what they get."""
 
 import os
+import re
 import shutil
 from importlib.resources import files
 from typing import Any, Final
@@ -88,11 +89,7 @@ def of_postgres(of: Settings) -> list[Check]:
 
 
 def _schema(ledger: views.Connection) -> Check:
-    newest = max(
-        each.name.partition("_")[0]
-        for each in (files("pmarb.db.migrations") / "versions").iterdir()
-        if each.name.endswith(".py") and each.name[0].isdigit()
-    )
+    newest = _newest_revision()
     try:
         row = ledger.execute("SELECT version_num FROM alembic_version").fetchone()
     except psycopg.errors.UndefinedTable:
@@ -104,6 +101,14 @@ def _schema(ledger: views.Connection) -> Check:
         detail=f"revision {found}, the newest is {newest}",
         fix="" if found == newest else "python -m pmarb.db.migrate",
     )
+
+
+def _newest_revision() -> str:
+    """The name that the last migration gives itself."""
+    scripts = (files("pmarb.db.migrations") / "versions").iterdir()
+    last = max((each for each in scripts if each.name.endswith(".py") and each.name[0].isdigit()), key=lambda s: s.name)
+    found = re.search(r'^revision = "([^"]+)"', last.read_text(encoding="utf-8"), re.MULTILINE)
+    return found.group(1) if found else "unknown"
 
 
 def _data_folder(ledger: views.Connection) -> str:

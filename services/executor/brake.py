@@ -41,7 +41,10 @@ class Brake:
         while not done.is_set():
             await self._look_for_file()
             state, change = await persistently("postgres", Unavailable, self._shop.state.look)
-            if change != acted_on and state in (TradingState.HALTED, TradingState.KILLED):
+            if state not in (TradingState.HALTED, TradingState.KILLED):
+                self._shop.braked.clear()
+            elif change != acted_on:
+                self._shop.braked.set()
                 await self._stopped(state, done)
             acted_on = change
             with contextlib.suppress(TimeoutError):

@@ -110,6 +110,8 @@ class HotPath:
         clock = self._shop.clock
         if clock.real() - written > STALLED_AFTER:
             return await self._unsent(draft, Skip(reason=SkipReason.STALLED))
+        if self._shop.braked.is_set():  # It was written before the stop; the receipt must stay true
+            return await self._unsent(draft, Skip(reason=SkipReason.HALTED))
         result = await self._shop.venue.post(signed)
         alert = self._pause.learn(result, now=clock.now())
         events = events_of(result, fees=context.fees, now=clock.now())

@@ -1,7 +1,8 @@
 """What the parts of the executor share: the tables, the venue, and how an event becomes money and messages."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pmarb import logs
@@ -31,7 +32,7 @@ _EVENTS = {state: f"order_{state.value.lower()}" for state in OrderState}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shop:
-    """The executor's outside world."""
+    """The executor's outside world. While `braked` is set nothing more is sent, though it be written already."""
 
     bus: Bus
     clock: Clock
@@ -41,6 +42,7 @@ class Shop:
     foreign: ForeignMovements
     state: StateRow
     receipts: Receipts
+    braked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def record(
         self, order_hash: str, events: Sequence[OrderEvent], *, sent_real: int = 0, answered_real: int = 0

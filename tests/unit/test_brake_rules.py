@@ -122,7 +122,7 @@ async def receipts_of(venue: Venue, *states: TradingState, enough: int) -> list[
 
     shop: Any = SimpleNamespace(
         venue=venue, clock=Hurried(), state=State(*states), orders=SimpleNamespace(open=none),
-        receipts=SimpleNamespace(add=add),
+        receipts=SimpleNamespace(add=add), braked=asyncio.Event(),
     )  # fmt: skip
     await asyncio.wait_for(Brake(shop, kill_file=None).watch(done), 10)
     return written
