@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from services.cli import alerts, audit, control, demo, doctor, evaluate, gate, passing, plan, read, tracing, up
+from services.cli import ack, alerts, audit, control, demo, doctor, evaluate, gate, passing, plan, read, tracing, up
 from services.cli.trouble import Trouble
 
 HELP = """A micro-stakes trader for Polymarket that tells the truth about its edge.
@@ -32,6 +32,7 @@ GROUPS = (
     doctor.app,
     evaluate.app,
     plan.app,
+    ack.app,
     passing.app,
 )
 for group in GROUPS:

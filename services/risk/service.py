@@ -18,19 +18,18 @@ from pmarb.bus.port import Bus, BusUnavailable, Consumer, DeadLetter, Delivery
 from pmarb.clock import Clock
 from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
-from pmarb.db import verdicts
+from pmarb.db import rules, verdicts
 from pmarb.db.portfolio import StoredState
 from pmarb.domain.limits import Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
-    Alert,
-    AlertKind,
     Approval,
     Fill,
     Halt,
     Kill,
+    MarketRules,
+    Message,
     Opportunity,
     OrderUpdate,
-    Priority,
     Rejection,
     RejectionReason,
     Resume,
@@ -40,12 +39,14 @@ from pmarb.domain.messages import (
 )
 from pmarb.domain.values import NANOS, ZERO
 from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
+from services.risk import words
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import judge
 from services.risk.gatekeeper import LOOK_EVERY, NOT_READ, Gatekeeper
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
 from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER, TAKE_OVER_AFTER
+from services.risk.tripwire import changed
 
 log = logs.get(__name__)
 
@@ -87,7 +88,7 @@ class RiskService:
         consumer = self._bus.consumer(
             group="risk",
             name="risk",  # One at a time, so a successor inherits what its predecessor left unacknowledged
-            streams=(Stream.CONTROL, Stream.FILLS, Stream.ORDERS, Stream.OPPORTUNITIES),
+            streams=(Stream.CONTROL, Stream.SCANS, Stream.FILLS, Stream.ORDERS, Stream.OPPORTUNITIES),
             on_dead=_log_dead,
         )
         try:
@@ -139,6 +140,7 @@ class RiskService:
         approvals = await self._bus.tail(Stream.APPROVALS, since_ns=0)  # By no clock: ours may have jumped
         self._portfolio = rebuilt(snapshot, [a for a in approvals if isinstance(a, Approval)], now=now)
         self._portfolio.locked = self._locked
+        self._portfolio.tripwires = await rules.waiting(self._db)
         self._state_read = self._clock.real()
         await self._gatekeeper.enter()
         await self._look_at_limits(now)
@@ -164,17 +166,7 @@ class RiskService:
             if before.get(name) != value
         ]
         log.warning("limits_changed", changes=changes)
-        alert = Alert(
-            kind=AlertKind.LIMITS_CHANGED,
-            priority=Priority.HIGH,
-            dedupe_key=f"limits:{now}",
-            title=f"{len(changes)} limits are others than before",
-            body="; ".join(changes),
-            ts_event=now,
-            ts_init=now,
-        )
-        with contextlib.suppress(BusUnavailable):
-            await self._bus.publish(alert)
+        await self._tell(words.of_limits(changes, now))
 
     async def _look_at_gate(self) -> None:
         finding = await self._gatekeeper.look()
@@ -188,18 +180,11 @@ class RiskService:
         """Back to paper: nothing real is approved any more, and a person must look."""
         log.error("demoted_to_paper", why=why)
         await self._tighten(Breaker(state=TradingState.HALTED, why=f"demoted to paper: {why}", clears_at=0))
-        now = self._clock.now()
-        alert = Alert(
-            kind=AlertKind.GATE_CLOSED,
-            priority=Priority.CRITICAL,
-            dedupe_key=f"gate:{now}",
-            title="Real money is locked again",
-            body=f"{why}. Go on with EXECUTION=paper; `pm-arb gate show` says what it takes to open it again.",
-            ts_event=now,
-            ts_init=now,
-        )
-        with contextlib.suppress(BusUnavailable):
-            await self._bus.publish(alert)
+        await self._tell(words.of_gate(why, self._clock.now()))
+
+    async def _tell(self, message: Message) -> None:
+        with contextlib.suppress(BusUnavailable):  # What it is about is stored already
+            await self._bus.publish(message)
 
     async def _judge_all(self, consumer: Consumer, stop: asyncio.Event) -> None:
         backoff = Backoff("redis")
@@ -227,6 +212,9 @@ class RiskService:
                 await self._learn_capital()
                 self._portfolio.on_settlement(settlement)
                 await self._trip_breakers()
+                await consumer.ack(delivery)
+            case MarketRules() as seen:
+                await self._compare(seen)
                 await consumer.ack(delivery)
             case Halt() | Resume() | Kill():
                 await self._read_state()  # The database is the truth; the message only wakes us
@@ -309,6 +297,7 @@ class RiskService:
             await stored.clear(self._db, who="risk", why="the stop ended", now=now)
             state = await stored.read_state(self._db)
             resumed_at, rearmed_at = await stored.resumes(self._db)
+            self._portfolio.tripwires = await rules.waiting(self._db)
         self._state_read = self._clock.real()
         portfolio, before = self._portfolio, self._portfolio.state
         portfolio.state, portfolio.state_why, portfolio.clears_at = state.state, state.why, state.clears_at
@@ -318,6 +307,18 @@ class RiskService:
             portfolio.restart_counts(resumed_at)
         if before is not state.state:
             log.warning("trading_state_changed", before=before, state=state.state, who=state.who, why=state.why)
+
+    async def _compare(self, seen: MarketRules) -> None:
+        """A market whose rules are others than before is halted by itself until a person acknowledges it."""
+        async with self._db_turn:
+            before = await rules.known(self._db, seen)
+            what = "" if before is None else changed(before.rules, seen.rules, same_market=before.same_market)
+            await rules.keep(self._db, seen, changed=what)
+            self._portfolio.tripwires = await rules.waiting(self._db)
+        if not what:
+            return
+        log.error("rules_changed", slug=seen.slug, what=what)
+        await self._tell(words.of_rules(seen, what, self._clock.now()))
 
     async def _trip_breakers(self) -> None:
         breaker = tripped(self._portfolio, self._limits, now=self._clock.now())
@@ -338,8 +339,7 @@ class RiskService:
 
     async def _announce(self, breaker: Breaker) -> None:
         log.error("breaker_tripped", state=breaker.state, why=breaker.why)
-        with contextlib.suppress(BusUnavailable):  # The database holds it already, and that is what everybody reads
-            await self._bus.publish(_words_of(breaker, self._clock.now()))
+        await self._tell(words.of_breaker(breaker, self._clock.now()))
 
     async def _store_verdicts(self) -> None:
         if not self._verdicts:
@@ -352,24 +352,6 @@ class RiskService:
         if self._counts:
             log.info("verdict_summary", **self._counts)
             self._counts = {}
-
-
-def _words_of(breaker: Breaker, now: int) -> Halt | Kill | Alert:
-    match breaker.state:
-        case TradingState.KILLED:
-            return Kill(who="risk", why=breaker.why, ts_event=now, ts_init=now)
-        case TradingState.HALTED:
-            return Halt(who="risk", why=breaker.why, clears_at=breaker.clears_at, ts_event=now, ts_init=now)
-        case _:
-            return Alert(
-                kind=AlertKind.TRADING_STOPPED,
-                priority=Priority.HIGH,
-                dedupe_key=f"reducing:{breaker.clears_at}",
-                title="Nothing new is opened",
-                body=f"{breaker.why}. Only what lowers exposure is allowed; it ends by itself.",
-                ts_event=now,
-                ts_init=now,
-            )
 
 
 def _log_dead(letter: DeadLetter) -> None:

@@ -6,6 +6,7 @@ over knows its reference. What cannot be published while Redis is away is replac
 
 import asyncio
 import gc
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from pmarb.venue.prices import OracleFeed, SpotFeed
 from pmarb.venue.public import Discovery, VenueUrls
 from services.scanner.board import Board, sides
 from services.scanner.decide import Limits
+from services.scanner.rules import RuleBook
 from services.scanner.sharing import Claims
 
 log = logs.get(__name__)
@@ -37,6 +39,8 @@ BEAT_EVERY: Final = 0.25
 SUMMARY_EVERY: Final = 10.0
 HISTORY_S: Final = 2400
 """Seconds of spot history fetched at start: the volatility's warm-up of 1800 s with room to spare."""
+REREAD_EVERY: Final = 1.0
+"""Real seconds from one market whose rules are read again to the next: all of ours within some seconds."""
 KEEP_AFTER_END_S: Final = 5
 
 
@@ -87,6 +91,8 @@ class ScannerService:
         self._wake = asyncio.Event()
         self._venue_backoff = Backoff("venue")
         self._refused: set[str] = set()
+        self._rules = RuleBook()
+        self._reread: deque[str] = deque()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan until `stop`."""
@@ -102,6 +108,7 @@ class ScannerService:
                 self._oracle.run(stop),
                 every(DISCOVER_EVERY, self._discover, stop),
                 every(SHARE_EVERY, self._share, stop),
+                every(REREAD_EVERY, self._read_again, stop),
                 every(SUMMARY_EVERY, self._summary, stop),
                 self._publish(stop),
             )
@@ -181,6 +188,43 @@ class ScannerService:
         if market is not None and market.accepting and market.two_sided:
             self._known[slug] = market
 
+    async def _read_again(self) -> None:
+        """Look at the rules of the next market of ours; where they are others, tell risk and price by the new ones."""
+        if not self._reread:
+            self._rules.keep(self._known)
+            self._reread.extend(sorted(self.board.slugs))
+        slug = self._reread.popleft() if self._reread else ""
+        if slug not in self.board.slugs:
+            return
+        try:
+            market = await self._discovery.market(slug)
+        except (VenueUnavailable, ParseError) as error:
+            log.warning("rules_unread", slug=slug, reason=str(error))
+            return
+        if market is None or slug not in self.board.slugs:
+            return
+        told, new = (
+            self._rules.knows(slug),
+            self._rules.news(market, refined_at=self._refined_at(market), now=self._clock.now()),
+        )
+        if new is None:
+            return
+        try:
+            await self._bus.publish(new)
+        except BusUnavailable:
+            return  # Told next time: until then nothing can be approved either
+        self._rules.told(new)
+        if told:
+            log.warning("rules_changed", slug=slug, rules=new.rules)
+            self._known[slug] = market
+            await self.feed.unwatch(self.board.drop(slug))
+            await self._take_on(market)
+
+    def _refined_at(self, market: MarketInfo) -> float | None:
+        """The middle at which the venue made the tick of this market finer, None if it did not."""
+        books = (self.feed.kept(token) for token in market.tokens)
+        return next((book.refined_at for book in books if book.refined_at is not None), None)
+
     async def _share(self) -> None:
         try:
             self._members = await self._bus.members("scanner")
@@ -203,6 +247,7 @@ class ScannerService:
         for book in books:
             book.tick = market.tick
         self.board.add(market, up=books[0], down=books[1])
+        self._reread.appendleft(market.slug)
 
     def _on_books(self, books: Sequence[LocalBook], real: int) -> None:
         self.board.on_books(books, real)

@@ -24,6 +24,7 @@ class Stream(StrEnum):
     FILLS = "fills"
     CONTROL = "control"
     ALERTS = "alerts"
+    SCANS = "scans"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,7 +320,52 @@ class Alert:
     ts_init: int
 
 
-Message = Opportunity | Approval | Rejection | OrderUpdate | Fill | Settlement | Halt | Resume | Kill | Alert
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketRules:
+    """A market's rules as the venue states them now; sent when first read and whenever they are others.
+
+    Markets of one `series` (asset and family) have the same rules, except those that name the market itself.
+    """
+
+    slug: str
+    market: str
+    series: str
+    rules: dict[str, str]
+    ts_event: int
+    ts_init: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """How often a market was looked at from `since` to `ts_event`, what was found, and why nothing was (`skips`).
+
+    `gates` are the questions asked at the end of that time, in order: (name, value, limit, whether it was passed).
+    """
+
+    slug: str
+    since: int
+    looks: int
+    found: int
+    skips: dict[str, int]
+    gates: tuple[tuple[str, str, str, bool], ...]
+    ts_event: int
+    ts_init: int
+
+
+Message = (
+    Opportunity
+    | Approval
+    | Rejection
+    | OrderUpdate
+    | Fill
+    | Settlement
+    | Halt
+    | Resume
+    | Kill
+    | Alert
+    | MarketRules
+    | Scanned
+)
 
 STREAM_OF: dict[type, Stream] = {
     Opportunity: Stream.OPPORTUNITIES,
@@ -332,4 +378,6 @@ STREAM_OF: dict[type, Stream] = {
     Resume: Stream.CONTROL,
     Kill: Stream.CONTROL,
     Alert: Stream.ALERTS,
+    MarketRules: Stream.SCANS,
+    Scanned: Stream.SCANS,
 }

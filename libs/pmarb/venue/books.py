@@ -42,6 +42,7 @@ class LocalBook:
     def __init__(self, token: str, *, tick: Decimal = Decimal("0.01")) -> None:
         self.token = token
         self.tick = tick
+        self.refined_at: float | None = None  # The middle when the venue last made the tick finer
         self.hash = ""
         self.ts_event = 0
         self.ts_init = 0
@@ -147,6 +148,8 @@ class LocalBook:
         tick = number(text, "tick size")
         if not ZERO < tick < 1:
             raise ParseError(f"tick size was {text[:40]!r}")
+        if tick < self.tick:
+            self.refined_at = (self.bid + self.ask) / 2
         self.tick = tick
         self._built = None
 
