@@ -4,7 +4,22 @@ import sys
 
 import typer
 
-from services.cli import ack, alerts, audit, control, demo, doctor, evaluate, gate, passing, plan, read, tracing, up
+from services.cli import (
+    ack,
+    alerts,
+    audit,
+    control,
+    demo,
+    doctor,
+    evaluate,
+    gate,
+    passing,
+    plan,
+    read,
+    tracing,
+    up,
+    why,
+)
 from services.cli.trouble import Trouble
 
 HELP = """A micro-stakes trader for Polymarket that tells the truth about its edge.
@@ -33,6 +48,7 @@ GROUPS = (
     evaluate.app,
     plan.app,
     ack.app,
+    why.app,
     passing.app,
 )
 for group in GROUPS:

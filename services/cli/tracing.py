@@ -21,7 +21,7 @@ def trace(opportunity_id: Id, json: Json = False) -> None:
     Steps on this machine's clock are measured in milliseconds from the tick; steps the venue dates are in its seconds.
     """
     with context.ledger(context.settings()) as ledger:
-        found = lives.trace(ledger, _only(opportunity_id, lives.find_ids(ledger, opportunity_id)))
+        found = lives.trace(ledger, only(opportunity_id, lives.find_ids(ledger, opportunity_id)))
     if found is None:
         raise Trouble(f"Opportunity {opportunity_id} has no verdict and no order.", FAILED)
     if json:
@@ -35,7 +35,12 @@ def trace(opportunity_id: Id, json: Json = False) -> None:
     )
 
 
-def _only(given: str, found: list[str]) -> str:
+def only(given: str, found: list[str]) -> str:
+    """The one id that was meant.
+
+    Raises:
+        Trouble: none, or several.
+    """
     if given in found or len(found) == 1:
         return given if given in found else found[0]
     if not found:

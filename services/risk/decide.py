@@ -3,6 +3,8 @@
 Pure: the portfolio, the limits and the time come as arguments, and the answer is a value.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
 from pmarb.domain.limits import Limits
@@ -11,21 +13,32 @@ from pmarb.domain.values import CENT, SHARE_GRID, ZERO, round_down
 from services.risk.gates import Case, Gate, gates
 from services.risk.portfolio import Portfolio
 
-__all__ = ["Limits", "Portfolio", "examine", "judge"]
+__all__ = ["Judgement", "Limits", "Portfolio", "judge", "weigh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The answer, the gates asked for it, and those behind the first that was not passed, if anybody wants them."""
+
+    answer: Approval | Rejection
+    asked: tuple[Gate, ...]
+    rest: Iterator[Gate]
 
 
 def judge(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, *, now: int) -> Approval | Rejection:
     """Approve with sizes, or deny with the first reason. `now` is venue time, nanoseconds."""
-    case = Case(opportunity=opportunity, portfolio=portfolio, limits=limits, now=now)
-    for gate in gates(case):
+    return weigh(opportunity, portfolio, limits, now=now).answer
+
+
+def weigh(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, *, now: int) -> Judgement:
+    """The same, with the gates."""
+    case, asked = Case(opportunity=opportunity, portfolio=portfolio, limits=limits, now=now), []
+    asking = gates(case)
+    for gate in asking:
+        asked.append(gate)
         if not gate.passed:
-            return _deny(case, gate)
-    return _approve(case)
-
-
-def examine(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, *, now: int) -> tuple[Gate, ...]:
-    """Every gate with its value and its limit, also those behind the first that was not passed."""
-    return tuple(gates(Case(opportunity=opportunity, portfolio=portfolio, limits=limits, now=now)))
+            return Judgement(answer=_deny(case, gate), asked=tuple(asked), rest=asking)
+    return Judgement(answer=_approve(case), asked=tuple(asked), rest=asking)
 
 
 def _approve(case: Case) -> Approval:

@@ -88,7 +88,7 @@ def gates(case: Case) -> Iterator[Gate]:
     that a malformed opportunity or one with an impossible fee has no further questions."""
     shape = _shape(case)
     yield shape
-    yield from _standing(case)
+    yield from _standing(case, sound=shape.passed)
     if not shape.passed:
         return
     yield from _fresh(case)
@@ -130,12 +130,12 @@ _OF_STATE: Final = {
 }
 
 
-def _standing(case: Case) -> Iterator[Gate]:
+def _standing(case: Case, *, sound: bool) -> Iterator[Gate]:
     """Whether anything may be traded at all, and this market."""
     portfolio, market = case.portfolio, case.leg.market if case.opportunity.legs else ""
     yield Gate(Reason.INSUFFICIENT_CASH, portfolio.capital > ZERO, "capital", portfolio.capital, "booked by executor")
     state = portfolio.state
-    allowed = state is TradingState.ACTIVE or (case.reducing and len(case.opportunity.legs) == 1 and _lowers(case))
+    allowed = state is TradingState.ACTIVE or (case.reducing and sound and _lowers(case))
     found = state if state is TradingState.ACTIVE else f"{state} ({portfolio.state_why})"
     yield Gate(_OF_STATE[state], allowed, "state", found, TradingState.ACTIVE)
     yield Gate(Reason.GATE_LOCKED, not portfolio.locked, "gate", portfolio.locked or "open", "open")

@@ -7,6 +7,7 @@ approvals still alive, so that a restart forgets no loss, no order and no halt.
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
@@ -18,7 +19,7 @@ from pmarb.bus.port import Bus, BusUnavailable, Consumer, DeadLetter, Delivery
 from pmarb.clock import Clock
 from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
-from pmarb.db import rules, verdicts
+from pmarb.db import rules, scans, verdicts
 from pmarb.db.portfolio import StoredState
 from pmarb.domain.limits import Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
@@ -33,6 +34,7 @@ from pmarb.domain.messages import (
     Rejection,
     RejectionReason,
     Resume,
+    Scanned,
     Settlement,
     Stream,
     TradingState,
@@ -41,8 +43,9 @@ from pmarb.domain.values import NANOS, ZERO
 from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
 from services.risk import words
 from services.risk.breakers import Breaker, tripped
-from services.risk.decide import judge
+from services.risk.decide import Judgement, weigh
 from services.risk.gatekeeper import LOOK_EVERY, NOT_READ, Gatekeeper
+from services.risk.gates import Gate, shown
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
 from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER, TAKE_OVER_AFTER
@@ -52,6 +55,7 @@ log = logs.get(__name__)
 
 LOCK = 7002
 BACKLOG = 20_000
+SCANS_KEPT = 3 * DAY
 KEEP_MS = 600_000  # Streams keep ten minutes of what every group has read
 
 
@@ -79,6 +83,7 @@ class RiskService:
         self._portfolio = Portfolio(capital=ZERO, locked=self._locked)
         self._state_read = 0
         self._verdicts: deque[verdicts.Verdict] = deque(maxlen=BACKLOG)
+        self._scans: deque[Scanned] = deque(maxlen=BACKLOG)
         self._counts: dict[str, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -98,6 +103,7 @@ class RiskService:
                 tasks.create_task(every(RESYNC_EVERY, self._resync, stop))
                 tasks.create_task(every(0.2, self._store_verdicts, stop))
                 tasks.create_task(every(10.0, self._summary, stop))
+                tasks.create_task(every(3600.0, self._forget_scans, stop))
                 if self._gatekeeper.guards:
                     tasks.create_task(every(LOOK_EVERY, self._look_at_gate, stop))
             await self._store_verdicts()
@@ -213,6 +219,9 @@ class RiskService:
                 self._portfolio.on_settlement(settlement)
                 await self._trip_breakers()
                 await consumer.ack(delivery)
+            case Scanned() as scanned:
+                self._scans.append(scanned)
+                await consumer.ack(delivery)
             case MarketRules() as seen:
                 await self._compare(seen)
                 await consumer.ack(delivery)
@@ -225,17 +234,18 @@ class RiskService:
     async def _answer(self, consumer: Consumer, delivery: Delivery, opportunity: Opportunity) -> None:
         now = self._clock.now()
         self._portfolio.at(now)
-        answer = self._judge(opportunity, now)
+        judged = self._judge(opportunity, now)
+        answer = judged.answer
         if isinstance(answer, Approval):
             answer = replace(answer, judged_real=self._clock.real())
             self._portfolio.on_approval(answer)  # Before it leaves: a lost reply must not free its reservation
         await consumer.forward(delivery, answer)
-        self._note(opportunity, answer)
+        self._note(opportunity, answer, (*judged.asked, *judged.rest))
 
-    def _judge(self, opportunity: Opportunity, now: int) -> Approval | Rejection:
+    def _judge(self, opportunity: Opportunity, now: int) -> Judgement:
         unread = self._clock.real() - self._state_read
         if unread > STATE_OLD_AFTER:
-            return Rejection(
+            unknown = Rejection(
                 opportunity_id=opportunity.opportunity_id,
                 reason=RejectionReason.TRADING_HALTED,
                 detail=f"state=unknown not_read_for_s={unread / NANOS:.0f}",
@@ -243,10 +253,12 @@ class RiskService:
                 ts_event=now,
                 ts_init=now,
             )
-        return judge(opportunity, self._portfolio, self._limits, now=now)
+            return Judgement(answer=unknown, asked=(), rest=iter(()))
+        return weigh(opportunity, self._portfolio, self._limits, now=now)
 
-    def _note(self, opportunity: Opportunity, answer: Approval | Rejection) -> None:
-        self._verdicts.append(verdicts.Verdict(opportunity=opportunity, answer=answer))
+    def _note(self, opportunity: Opportunity, answer: Approval | Rejection, gates: Sequence[Gate]) -> None:
+        rows = tuple((gate.name, shown(gate.found), shown(gate.limit), gate.passed) for gate in gates)
+        self._verdicts.append(verdicts.Verdict(opportunity=opportunity, answer=answer, gates=rows))
         if isinstance(answer, Approval):
             log.info(
                 "approved",
@@ -342,11 +354,17 @@ class RiskService:
         await self._tell(words.of_breaker(breaker, self._clock.now()))
 
     async def _store_verdicts(self) -> None:
-        if not self._verdicts:
+        if not self._verdicts and not self._scans:
             return
         batch = [self._verdicts.popleft() for _ in range(len(self._verdicts))]
+        seen = [self._scans.popleft() for _ in range(len(self._scans))]
         async with self._db_turn:
             await verdicts.store(self._db, batch)
+            await scans.store(self._db, seen)
+
+    async def _forget_scans(self) -> None:
+        async with self._db_turn:
+            await scans.forget(self._db, before=self._clock.now() - SCANS_KEPT)
 
     async def _summary(self) -> None:
         if self._counts:

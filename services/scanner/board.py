@@ -1,18 +1,18 @@
 """What the scanner knows, and the one path from a received frame to an opportunity. No I/O but the callback."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from pmarb.clock import Clock
 from pmarb.domain.market import DOWN, UP, MarketInfo
-from pmarb.domain.messages import Opportunity
+from pmarb.domain.messages import Opportunity, Scanned
 from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.values import NANOS
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
+from services.scanner.explain import explained
 
 
 class Proofs(Protocol):
@@ -35,9 +35,7 @@ class Board:
         on_found: Callable[[Opportunity], None],
     ) -> None:
         self.underlyings = {asset: Underlying(asset) for asset in assets}
-        self.skips: Counter[SkipReason] = Counter()
-        self.looks = 0
-        self.found = 0
+        self._told_at = clock.now()
         self._limits = limits
         self._clock = clock
         self._proofs = proofs
@@ -67,6 +65,29 @@ class Board:
             self._by_token.pop(token, None)
         self._cooldown.forget(tokens)
         return tokens
+
+    def account(self) -> tuple[Scanned, ...]:
+        """What was looked at since the last time this was asked, a market each, and how its questions stand now."""
+        now, real, since = self._clock.now(), self._clock.real(), self._told_at
+        self._told_at = now
+        return tuple(self._scanned(watched, since, now, real) for watched in self._watched.values())
+
+    def _scanned(self, watched: Watched, since: int, now: int, real: int) -> Scanned:
+        watched.proven = min(self._proofs.proven(token) for token in watched.market.tokens)
+        underlying = self.underlyings[watched.market.underlying]
+        skips, found = dict(watched.skips), watched.found
+        watched.found = 0
+        watched.skips.clear()
+        return Scanned(
+            slug=watched.market.slug,
+            since=since,
+            looks=found + sum(skips.values()),
+            found=found,
+            skips={str(reason): count for reason, count in skips.items()},
+            gates=explained(watched, underlying, self._limits, now=now, real=real),
+            ts_event=now,
+            ts_init=now,
+        )
 
     def on_spot(self, ticks: Sequence[PriceTick], real: int) -> None:
         """Trades of the fast exchange."""
@@ -100,15 +121,14 @@ class Board:
                 self._look(watched, self.underlyings[watched.market.underlying], now, real)
 
     def _look(self, watched: Watched, underlying: Underlying, now: int, real: int) -> None:
-        self.looks += 1
         watched.proven = min(self._proofs.proven(token) for token in watched.market.tokens)
         result = find(watched, underlying, self._limits, now=now, real=real)
         if isinstance(result, Skip):
-            self.skips[result.reason] += 1
+            watched.skips[result.reason] += 1
         elif not self._cooldown.admits(result):
-            self.skips[SkipReason.COOLDOWN] += 1
+            watched.skips[SkipReason.COOLDOWN] += 1
         else:
-            self.found += 1
+            watched.found += 1
             self._on_found(replace(result, tick_real=real, found_real=self._clock.real()))
 
 

@@ -6,8 +6,9 @@ time, the age of what we hold in real time: a venue that runs faster than us doe
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final, Protocol
 
@@ -57,7 +58,8 @@ class Quotes(Protocol):
 class Watched:
     """A market and the books of its two outcomes. `proven` is the real time at which the books were last known true.
 
-    `stated_strike` is the reference where the venue told it; otherwise it is computed from the oracle's ticks.
+    `stated_strike` is the reference where the venue told it; otherwise it is computed from the oracle's ticks. What
+    was found and why nothing was are counted since they were last told.
     """
 
     market: MarketInfo
@@ -65,6 +67,8 @@ class Watched:
     down: Quotes
     proven: int = 0
     stated_strike: float | None = None
+    found: int = 0
+    skips: Counter[SkipReason] = field(default_factory=Counter)
 
 
 def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, real: int) -> Opportunity | Skip:

@@ -5,8 +5,9 @@ over knows its reference. What cannot be published while Redis is away is replac
 """
 
 import asyncio
+import contextlib
 import gc
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -278,14 +279,17 @@ class ScannerService:
                 _say(opportunity)
 
     async def _summary(self) -> None:
-        board, counters = self.board, self.feed.counters
+        scanned, counters = self.board.account(), self.feed.counters
+        skips: Counter[str] = Counter()
+        for one in scanned:
+            skips.update(one.skips)
         log.info(
             "scan_summary",
-            markets=len(board.slugs),
+            markets=len(scanned),
             scanners=len(self._members),
-            looks=board.looks,
-            found=board.found,
-            **{f"skip_{reason}": count for reason, count in board.skips.most_common()},
+            looks=sum(one.looks for one in scanned),
+            found=sum(one.found for one in scanned),
+            **{f"skip_{reason}": count for reason, count in skips.most_common()},
             frames=counters.frames,
             malformed=counters.malformed + self._spot.malformed + self._oracle.malformed,
             resnapshots=counters.snapshots,
@@ -293,8 +297,9 @@ class ScannerService:
             freezes=counters.frozen,
             silences=self._spot.socket.silences + self._oracle.socket.silences,
         )
-        board.looks = board.found = 0
-        board.skips.clear()
+        if scanned:
+            with contextlib.suppress(BusUnavailable):  # Only what `pm-arb why` could say is lost
+                await self._bus.publish(*scanned)
 
 
 def _say(opportunity: Opportunity) -> None:

@@ -16,11 +16,13 @@ from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp
 from pmarb.domain.values import NANOS
 from services.scanner.decide import Cooldown, Skip, SkipReason, find
+from services.scanner.explain import explained
 from services.scanner.sharing import Claims, owner
 from tests.scanning import DOWN_TOKEN, START, UP_TOKEN, a_book, a_watched, an_underlying, limits
 
 NOW = (START + 150) * NANOS
 RISEN = 0.002
+FINER = {SkipReason.NEAR_TIE, SkipReason.PRICE_BAND, SkipReason.EDGE_TOO_THIN, SkipReason.DEPTH_TOO_THIN}
 
 
 def reason(watched: Any, underlying: Any = None, *, now: int = NOW, **changed: Any) -> SkipReason | None:
@@ -183,3 +185,30 @@ def test_a_newcomer_waits_until_the_former_owner_let_go() -> None:
     assert kept.isdisjoint(taken)
     assert kept | taken == set(keys)
     assert old.update(keys, ["a"], now=9.0) == set(keys)
+
+
+@given(
+    bid=st.integers(1, 97),
+    seed=st.integers(0, 20),
+    at=st.sampled_from([-10, 2, 60, 150, 245, 299]),
+    age=st.sampled_from([0, 700, 6000]),
+    rate=st.sampled_from(["0", "0.07"]),
+)
+def test_what_is_told_of_a_market_agrees_with_what_was_decided(
+    bid: int, seed: int, at: int, age: int, rate: str
+) -> None:
+    """Whenever something is emitted every question was passed; where all were, only the finer ones can refuse."""
+    now = (START + at) * NANOS
+    watched = a_watched(
+        bid=str(Decimal(bid) / 100), ask=str(Decimal(bid + 1) / 100), size="100", proven=now - age * 1_000_000,
+        fees=FeeSchedule(Decimal(rate)),
+    )  # fmt: skip
+    underlying = an_underlying(now=now, seed=seed, jump=0.001)
+    found = find(watched, underlying, limits(), now=now, real=now)
+    rows = {name: passed for name, _, _, passed in explained(watched, underlying, limits(), now=now, real=now)}
+    edges = [rows.pop(name, False) for name in ("net_edge_up", "net_edge_down")]
+    sound = all(rows.values()) and any(edges)
+    if not isinstance(found, Skip):
+        assert sound
+    elif sound:
+        assert found.reason in FINER

@@ -27,7 +27,7 @@ from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, Side
 from services.risk.breakers import Breaker, tripped
-from services.risk.decide import examine, judge
+from services.risk.decide import judge, weigh
 from services.risk.gates import calibration_z
 from services.risk.portfolio import DAY, Outcome, Portfolio
 from services.risk.rebuild import rebuilt
@@ -326,6 +326,14 @@ def test_locked_real_money_and_changed_rules_deny_before_anything_is_computed() 
     approved(another(1), changed)
 
 
+def test_a_denial_can_tell_the_gates_behind_it_too() -> None:
+    judged = weigh(an_opportunity(spot_ts_init=AT - 2 * NANOS), a_portfolio(), LIMITS, now=AT)
+    assert judged.asked[-1].reason is Reason.STALE_SPOT
+    assert [gate.reason for gate in judged.rest][-1] is Reason.INSUFFICIENT_CASH
+    malformed = weigh(an_opportunity(legs=()), a_portfolio(), LIMITS, now=AT)
+    assert {gate.passed for gate in malformed.rest} == {True}
+
+
 def test_a_strategy_cannot_use_more_than_its_share() -> None:
     limits = replace(LIMITS, sizing=Sizing.ALLOCATOR)
     approved(an_opportunity(), limits=limits)  # The only one there is may use all
@@ -391,7 +399,7 @@ def test_money_taken_out_is_no_drawdown() -> None:
 
 
 def test_every_gate_has_a_reason_a_value_and_a_limit_and_they_come_in_the_order_of_the_enum() -> None:
-    found = examine(an_opportunity(), a_portfolio(), replace(LIMITS, sizing=Sizing.ALLOCATOR), now=AT)
+    found = weigh(an_opportunity(), a_portfolio(), replace(LIMITS, sizing=Sizing.ALLOCATOR), now=AT).asked
     assert all(gate.passed and "limit=" in gate.detail for gate in found)
     order = list(Reason)
     asked = list(dict.fromkeys(gate.reason for gate in found))  # Some have two questions

@@ -240,7 +240,7 @@ scans = Table(
     "scans",
     metadata,
     Column("slug", Text, primary_key=True),
-    Column("until", BigInteger, primary_key=True),
+    Column("until", BigInteger, primary_key=True, index=True),
     Column("since", BigInteger, nullable=False),
     Column("looks", Integer, nullable=False),
     Column("found", Integer, nullable=False),

@@ -5,24 +5,30 @@ from dataclasses import dataclass
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
 from pmarb import codec
 from pmarb.domain.messages import Approval, Opportunity, Rejection
 
 _INSERT = """
-INSERT INTO verdicts (opportunity_id, verdict, reason, detail, slug, opportunity, approval, judged_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (opportunity_id) DO NOTHING
+INSERT INTO verdicts (opportunity_id, verdict, reason, detail, slug, opportunity, approval, gates, judged_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (opportunity_id) DO NOTHING
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
+    """`gates` are the questions asked: (name, value, limit, whether it was passed)."""
+
     opportunity: Opportunity
     answer: Approval | Rejection
+    gates: tuple[tuple[str, str, str, bool], ...] = ()
 
 
 async def store(connection: AsyncConnection[TupleRow], verdicts: Sequence[Verdict]) -> None:
     """Keep the first verdict on each opportunity; a repetition changes nothing."""
+    if not verdicts:
+        return
     async with connection.transaction(), connection.cursor() as cursor:
         await cursor.execute("SET LOCAL synchronous_commit = off")
         await cursor.executemany(_INSERT, [_row(verdict) for verdict in verdicts])
@@ -37,4 +43,4 @@ def _row(verdict: Verdict) -> tuple[object, ...]:
     else:
         approval = None
         words = ("denied", str(answer.reason), answer.detail)
-    return (opportunity.opportunity_id, *words, opportunity.slug, body, approval, answer.ts_event)
+    return (opportunity.opportunity_id, *words, opportunity.slug, body, approval, Jsonb(verdict.gates), answer.ts_event)
