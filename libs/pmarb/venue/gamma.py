@@ -1,6 +1,5 @@
 """Market objects of Gamma and the CLOB, strictly: what cannot be read is refused, what cannot be known is said so."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,23 +8,18 @@ from decimal import Decimal
 from typing import Any, Final
 
 from pmarb.domain.fees import FREE, FeeSchedule
-from pmarb.domain.market import MarketInfo, Outcome, Settlement, SpotTick, Twap, Unknown
+from pmarb.domain.market import MarketInfo, Outcome
 from pmarb.domain.values import NANOS
+from pmarb.venue import rules
 from pmarb.venue.parse import ParseError, number, plain
+from pmarb.venue.rules import Reading, template
 
 EPOCH_SLUG: Final = re.compile(r"(?P<asset>[a-z0-9]{2,10})-updown-(?P<family>5m|15m|4h)-(?P<start>\d{9,11})")
 WINDOW_S: Final = {"5m": 300, "15m": 900, "4h": 14_400}
-NAMES: Final = {
-    "btc": "bitcoin",
-    "eth": "ethereum",
-    "sol": "solana",
-    "xrp": "xrp",
-    "doge": "dogecoin",
-    "bnb": "bnb",
-    "hype": "hyperliquid",
-}
-_TWAP_SOURCE: Final = re.compile(r"twap-(\d{1,4})s")
-_LOOKBACKS: Final = range(1, 301)
+"""Families whose slugs hold their start, with the seconds of a window."""
+NAMED: Final = ("1h", "daily", "above", "range", "hit")
+"""Families that are known by their rule's words."""
+FAMILIES: Final = (*WINDOW_S, *NAMED)
 
 
 def slug(*, asset: str, family: str, start: int) -> str:
@@ -46,26 +40,29 @@ def market_from(body: object) -> MarketInfo:
     """The same from decoded JSON."""
     fields = _mapping(body, "market")
     name = _text(fields, "slug")
-    asset, family, opens_at, closes_at = _window(fields, name)
+    outcomes = _outcomes(fields)
     description = _optional_text(fields, "description")
+    reading = _reading(fields, name, description, frozenset(outcome.label for outcome in outcomes))
     return MarketInfo(
         slug=name,
         condition_id=_text(fields, "conditionId"),
         event=_event(fields) or name,
-        outcomes=_outcomes(fields),
+        outcomes=outcomes,
         fees=fees(fields),
         tick=_positive(fields, "orderPriceMinTickSize", below=Decimal(1)),
         min_size=_positive(fields, "orderMinSize", below=Decimal(10**6)),
-        opens_at=opens_at,
-        closes_at=closes_at,
-        family=family,
-        underlying=asset,
-        settlement=settlement(fields, description),
-        template=template(description, asset),
+        opens_at=reading.opens_at,
+        closes_at=reading.closes_at,
+        family=reading.family,
+        underlying=reading.asset,
+        settlement=reading.settlement,
+        template=template(description, reading.asset),
         accepting=all(fields.get(flag) is True for flag in ("active", "acceptingOrders", "enableOrderBook")),
         closed=fields.get("closed") is True,
         neg_risk=fields.get("negRisk") is True,
         taker_delay=bool(fields.get("secondsDelay") or fields.get("takerDelay")),
+        augmented=fields.get("negRiskOther") is True or _event_says(fields, "negRiskAugmented") is True,
+        title=_optional_text(fields, "question"),
     )
 
 
@@ -85,37 +82,6 @@ def _schedule(rate: object, exponent: object) -> FeeSchedule | None:
         return FeeSchedule(number(rate, "rate"), number(exponent, "exponent"))
     except ValueError:
         return None  # An unreadable schedule is an unknown fee, not a reason to miss the market's other news
-
-
-def settlement(fields: Mapping[str, Any], description: str) -> Settlement:
-    """Which rule decides an epoch family's market (quant.md 1.1); contradictions are Unknown and never priced."""
-    source = (_optional_text(fields, "resolutionSource") or description).lower()
-    config = fields.get("cryptoMarketConfig")
-    named = _TWAP_SOURCE.search(source)
-    wordy = "time-weighted" in description.lower() or "twap" in description.lower()
-    if isinstance(config, Mapping) and config.get("twapEnabled") is True:
-        lookback = config.get("twapLookbackSeconds")
-        if not isinstance(lookback, int) or isinstance(lookback, bool) or lookback not in _LOOKBACKS:
-            return Unknown(why=f"twap lookback was {lookback!r:.20}")
-        if ("chain.link" in source and not named) or (named and int(named[1]) != lookback):
-            return Unknown(why="config and resolution source disagreed")
-        return Twap(lookback=lookback)
-    if named:
-        lookback = int(named[1])
-        return Twap(lookback=lookback) if lookback in _LOOKBACKS else Unknown(why=f"twap lookback was {lookback}")
-    if "chain.link" in source:
-        return Unknown(why="text and resolution source disagreed") if wordy else SpotTick()
-    return Unknown(why="resolution source was not recognised")
-
-
-def template(description: str, asset: str) -> str:
-    """SHA-256 of the rule's text with the asset's names taken out, so that every window of a family has the same."""
-    if not description.strip():
-        return ""
-    text = " ".join(description.lower().split())
-    for name in (NAMES.get(asset, asset), asset):
-        text = re.sub(rf"\b{re.escape(name)}\b", "*", text)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def outcome_prices(body: object) -> dict[str, Decimal]:
@@ -168,18 +134,25 @@ def _with_clob(info: MarketInfo, fields: Mapping[str, Any]) -> MarketInfo:
     )
 
 
-def _window(fields: Mapping[str, Any], name: str) -> tuple[str, str, int, int]:
-    """Asset, family, start and end. Epoch slugs must agree with the stated times; other slugs have no family."""
+def _reading(fields: Mapping[str, Any], name: str, description: str, labels: frozenset[str]) -> Reading:
+    """Family, window and rule. An epoch slug must agree with the stated times; other markets are known by words."""
     end = _moment(fields, "endDate")
+    start = _moment(fields, "eventStartTime") if fields.get("eventStartTime") else None
     match = EPOCH_SLUG.fullmatch(name)
     if match is None:
-        start = _moment(fields, "eventStartTime") if fields.get("eventStartTime") else end
-        return "", "", start, end
-    start = int(match["start"]) * NANOS
-    closes = start + WINDOW_S[match["family"]] * NANOS
-    if closes != end or (fields.get("eventStartTime") and _moment(fields, "eventStartTime") != start):
+        read = rules.exchange_rule(fields, description, labels, start=start, end=end)
+        return read if read.family else replace(read, opens_at=start or end, closes_at=end)
+    opens = int(match["start"]) * NANOS
+    closes = opens + WINDOW_S[match["family"]] * NANOS
+    if closes != end or start not in (None, opens):
         raise ParseError(f"{name}: the window of the slug and the stated times disagreed")
-    return match["asset"], match["family"], start, closes
+    return Reading(
+        settlement=rules.oracle_rule(fields, description),
+        family=match["family"],
+        asset=match["asset"],
+        opens_at=opens,
+        closes_at=closes,
+    )
 
 
 def _outcomes(fields: Mapping[str, Any]) -> tuple[Outcome, ...]:
@@ -192,10 +165,14 @@ def _outcomes(fields: Mapping[str, Any]) -> tuple[Outcome, ...]:
 
 
 def _event(fields: Mapping[str, Any]) -> str:
+    return str(_event_says(fields, "slug") or "")
+
+
+def _event_says(fields: Mapping[str, Any], key: str) -> object:
     events = fields.get("events")
     if isinstance(events, list) and events and isinstance(events[0], dict):
-        return str(events[0].get("slug") or "")
-    return ""
+        return events[0].get(key)
+    return None
 
 
 def _mapping(body: object, what: str) -> Mapping[str, Any]:
