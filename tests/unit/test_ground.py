@@ -36,7 +36,16 @@ IN_ROOT = {
     "tests",
 }
 # The model of the underlying: estimates of probabilities and of the price of a coin, which are never booked.
-MODEL = {"digitals.py", "fairvalue.py", "market.py", "underlying.py", "updown.py", "volatility.py"}
+MODEL = {
+    "candles.py",
+    "digitals.py",
+    "fair.py",
+    "fairvalue.py",
+    "market.py",
+    "underlying.py",
+    "updown.py",
+    "volatility.py",
+}
 MODEL |= {"bootstrap.py", "evidence.py", "forecasts.py", "logistic.py", "meter.py", "scoring.py", "sequential.py"}
 MODEL |= {"trading.py"}
 MONEY = re.compile(r"usd|cash|cost|edge|fee|pnl|shares|limit|notional|payout|reserved|bankroll|tick$|vwap")

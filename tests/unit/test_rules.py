@@ -27,8 +27,8 @@ DAILY_TEXT = (
     'This market will resolve to "Up" if the "Close" price for the Binance 1 minute candle for BTC/USDT Nov 25 \'26 '
     '12:00 in the ET timezone (noon) is lower than the final "Close" price for the Nov 26 \'26 12:00 ET candle. This '
     'market will resolve to "Down" if the "Close" price for the Binance 1 minute candle for BTC/USDT Nov 25 \'26 12:00 '
-    'in the ET timezone (noon) is higher than the final "Close" price for the Nov 26 \'26 12:00 ET candle. If the final '
-    '"Close" price for both of these candles is exactly equal on Binance, this market will resolve 50-50.'
+    'in the ET timezone (noon) is higher than the final "Close" price for the Nov 26 \'26 12:00 ET candle. If the '
+    'final "Close" price for both of these candles is exactly equal on Binance, this market will resolve 50-50.'
 )
 TOUCH_TEXT = (
     'This market will immediately resolve to "Yes" if any Binance 1 minute candle for Bitcoin (BTC/USDT) on the date '

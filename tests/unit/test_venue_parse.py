@@ -8,7 +8,7 @@ import pytest
 
 from pmarb.domain.fees import FREE, FeeSchedule
 from pmarb.domain.market import SpotTick, Twap, Unknown
-from pmarb.venue import gamma, parse
+from pmarb.venue import gamma, parse, rules
 from pmarb.venue.books import LocalBook, MirrorBook
 from tests.scanning import DOWN_TOKEN, SHARED, START, UP_TOKEN, a_book, a_market, gamma_object
 
@@ -84,9 +84,9 @@ def test_contradicting_rules_are_unknown(changes: dict[str, Any], rule: type) ->
 
 def test_the_template_is_the_same_for_every_asset() -> None:
     text = "Bitcoin above BTC/USD at https://x/streams/btc-usd"
-    assert gamma.template(text, "btc") == gamma.template("Ethereum above ETH/USD at https://x/streams/eth-usd", "eth")
-    assert gamma.template(text + "!", "btc") != gamma.template(text, "btc")
-    assert gamma.template(" ", "btc") == ""
+    assert rules.template(text, "btc") == rules.template("Ethereum above ETH/USD at https://x/streams/eth-usd", "eth")
+    assert rules.template(text + "!", "btc") != rules.template(text, "btc")
+    assert rules.template(" ", "btc") == ""
 
 
 @pytest.mark.parametrize(

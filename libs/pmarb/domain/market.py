@@ -67,13 +67,13 @@ class Unknown:
     why: str
 
 
-OracleRule = Twap | SpotTick
-"""Decided by the oracle; everything else that is known, by the exchange whose trades are the spot."""
-
 NoonRule = NoonToNoon | Above | Between
 """Decided by the close of a candle that begins at `closes_at` and lasts `NOON_CANDLE_S`."""
 
-Settlement = OracleRule | HourCandle | NoonRule | Touch | Unknown
+ExchangeRule = HourCandle | NoonRule | Touch
+"""Decided by the exchange whose trades are the spot: no oracle, no basis."""
+
+Settlement = Twap | SpotTick | ExchangeRule | Unknown
 
 NOON_CANDLE_S: Final = 60
 

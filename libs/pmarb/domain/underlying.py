@@ -10,13 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from pmarb.domain.volatility import BlendedVolatility
+from pmarb.domain.volatility import DAILY, HOURLY, BlendedVolatility
 
 LONGEST_HOLE: Final = 5
 """Seconds a tick may stand in for its successors before the seconds after it count as unseen."""
 
 KEPT: Final = 7200
 """Seconds of prices kept: two hours hold the opening of every window of up to an hour."""
+
+SHORT_S: Final = 1800.0
+HOURLY_S: Final = 7200.0
+"""Horizons, in seconds, up to which the short and the hourly blend of the volatility speak (quant.md 2.4)."""
 
 BASIS_HALF_LIFE: Final = 300.0
 BASIS_WARMUP: Final = 15
@@ -95,6 +99,9 @@ class Underlying:
         self.seconds = SecondPrices()
         self.oracle = SecondPrices()
         self.volatility = volatility or BlendedVolatility()
+        self.hourly = BlendedVolatility(HOURLY)
+        self.daily = BlendedVolatility(DAILY)
+        self._long_second = 0
         self._basis = 0.0
         self._basis_seen = 0
         self._basis_second: int | None = None
@@ -109,6 +116,16 @@ class Underlying:
         """A price of the past, for warming up; seconds must not go backwards to count."""
         self.seconds.put(second, price)
         self.volatility.update(second=second, price=price)
+        if second > self._long_second:  # Over hours the first price of a second is as good as its last
+            self._long_second = second
+            self.hourly.update(second=second, price=price)
+            self.daily.update(second=second, price=price)
+
+    def sigma(self, horizon: float) -> float | None:
+        """The volatility that speaks for the next `horizon` seconds; None while that estimate warms up."""
+        if horizon <= SHORT_S:
+            return self.volatility.sigma()
+        return (self.hourly if horizon <= HOURLY_S else self.daily).sigma()
 
     def on_oracle(self, value: float, *, second: int, stamp: Stamp) -> None:
         """A tick of the settlement stream stamped `second`; history batches come through here too."""

@@ -1,58 +1,13 @@
-"""P(Up) of an up/down market, from the reference that settles this very market (quant.md 1.2, 2)."""
+"""P(Up or Yes) of a market, from the reference that settles this very market (quant.md 1.2, 2)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Final
-
+from pmarb.domain.candles import candle_value
+from pmarb.domain.fair import DEFAULT_MODEL, Fair, Missing, Model
 from pmarb.domain.fairvalue import Moments, cumulative, point_moments, standard_error, twap_moments
-from pmarb.domain.market import MarketInfo, SpotTick, Twap, Unknown
+from pmarb.domain.market import ExchangeRule, MarketInfo, SpotTick, Twap
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.values import NANOS
 
-
-class Missing(StrEnum):
-    """What a fair value lacks."""
-
-    WARMING_UP = "warming_up"
-    BASIS_UNKNOWN = "basis_unknown"
-    BASIS_TOO_LARGE = "basis_too_large"
-    REFERENCE_MISSING = "reference_missing"
-    ELAPSED_MISSING = "elapsed_missing"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """Parameters of the model: `k_variance` scales the variance by family, `nu` is the Student-t tail.
-
-    `cv_sigma` is how far off the volatility's estimate usually is, as a fraction of it (quant.md 2.4).
-    `order_time_s` is how long an order travels and is held: the price moves on meanwhile, so it widens the error.
-    """
-
-    k_variance: Mapping[str, float] = field(default_factory=lambda: {"5m": 1.0, "15m": 1.1, "4h": 1.1})
-    nu: float = 8.0
-    lowest_probability: float = 0.005
-    max_basis_bps: float = 25.0
-    order_time_s: float = 0.38
-    cv_sigma: float = 0.22
-
-
-DEFAULT_MODEL: Final = Model()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fair:
-    """P(Up), clipped, with its standard error and the numbers it came from."""
-
-    up: float
-    se: float
-    strike: float
-    nowcast: float
-    basis: float
-    sigma: float
-    tau: float
-    mean_elapsed: float | None
-    moments: Moments
+__all__ = ["DEFAULT_MODEL", "Fair", "Missing", "Model", "fair_value", "final", "reference", "settled_by"]
 
 
 def fair_value(
@@ -64,32 +19,46 @@ def fair_value(
     real: int,
     stated_strike: float | None = None,
 ) -> Fair | Missing:
-    """The fair value at venue time `now`; `real` is our clock, for the age of the spot. Both nanoseconds."""
-    nowcast, basis, sigma = underlying.nowcast, underlying.basis, underlying.volatility.sigma()
+    """The fair value at venue time `now`; `real` is our clock, for the age of the spot. Both nanoseconds.
+
+    `stated_strike` is the reference where it was learnt elsewhere: the price to beat as the venue tells it, the candle
+    that opened the window, or the highest (lowest) price of the period so far for a level to be touched.
+    """
+    settlement = market.settlement
+    age = max(0, real - underlying.spot_stamp.real) / NANOS
+    if isinstance(settlement, ExchangeRule):
+        return candle_value(market, settlement, underlying, model, now=now, age=age, reference=stated_strike)
+    strike = reference(market, underlying) if stated_strike is None else stated_strike
+    return _oracle_value(market, underlying, model, now=now, age=age, strike=strike)
+
+
+def _oracle_value(
+    market: MarketInfo, underlying: Underlying, model: Model, *, now: int, age: float, strike: float | None
+) -> Fair | Missing:
+    left = max(0.0, (market.closes_at - now) / NANOS)
+    nowcast, basis, sigma = underlying.nowcast, underlying.basis, underlying.sigma(left)
     if sigma is None:
         return Missing.WARMING_UP
     if nowcast is None or basis is None:
         return Missing.BASIS_UNKNOWN
     if abs(basis) * 1e4 > model.max_basis_bps:
         return Missing.BASIS_TOO_LARGE
-    strike = reference(market, underlying) if stated_strike is None else stated_strike
     if strike is None:
         return Missing.REFERENCE_MISSING
-    sigma *= model.k_variance.get(market.family, 1.0) ** 0.5
+    sigma = model.scaled(sigma, market.family)
     outlook = _outlook(market, underlying, nowcast, sigma, now=now)
     if outlook is None:
         return Missing.ELAPSED_MISSING
     moments, tau, mean_elapsed = outlook
-    age = max(0, real - underlying.spot_stamp.real) / NANOS
     up = cumulative(moments.z(strike), model.nu)
     return Fair(
-        up=min(max(up, model.lowest_probability), 1 - model.lowest_probability),
+        up=model.clipped(up),
         se=standard_error(
             moments=moments,
             strike=strike,
             sigma=sigma,
             data_age=age,
-            order_time=model.order_time_s,
+            order_time=model.order_time(market),
             cv_sigma=model.cv_sigma,
         ),
         strike=strike,
@@ -122,7 +91,7 @@ def settled_by(market: MarketInfo, underlying: Underlying, *, second: int) -> fl
             return oracle.mean(second - lookback, second)
         case SpotTick():
             return oracle.exactly(second)
-        case Unknown():
+        case _:
             return None
 
 
