@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 
 from pmarb.settings import Settings
-
-FAMILIES: Final = ("5m", "15m", "4h")
+from pmarb.venue.gamma import FAMILIES, WINDOW_S
 
 
 class ExecutorSettings(Settings):
@@ -33,7 +31,7 @@ class ExecutorSettings(Settings):
         default=None, description="a file that kills trading while it exists; with compose infra/secrets/KILL"
     )
     assets: str = Field(default="btc,eth", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="assets, comma-separated")
-    families: str = Field(default="5m,15m", description=f"windows, comma-separated, of {', '.join(FAMILIES)}")
+    families: str = Field(default="5m,15m", description=f"comma-separated: {', '.join(FAMILIES)}")
     answer_within_s: float = Field(default=10.0, gt=0, le=60, description="how long to wait for the reply to an order")
 
     @field_validator(
@@ -64,4 +62,5 @@ class ExecutorSettings(Settings):
 
     @property
     def family_names(self) -> Sequence[str]:
-        return self.families.split(",")
+        """Those whose books are followed ahead of any order; the books of the others are read when one comes."""
+        return [family for family in self.families.split(",") if family in WINDOW_S]

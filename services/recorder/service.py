@@ -16,6 +16,7 @@ from pmarb.venue.parse import ParseError
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import SpotFeed, oracle_subscription, spot_stream
 from pmarb.venue.public import VenueUrls
+from pmarb.venue.schedule import slots
 from pmarb.venue.sockets import Socket
 from services.recorder.spool import Received, Spool
 
@@ -136,13 +137,9 @@ class RecorderService:
                 await self._conclude(slug, market, now)
 
     def _wanted(self, second: int) -> list[str]:
-        found = []
-        for asset in self._assets:
-            for family in self._families:
-                width = gamma.WINDOW_S[family]
-                first = second // width * width
-                found += [gamma.slug(asset=asset, family=family, start=start) for start in (first, first + width)]
-        return found
+        return [
+            slot.slug for asset in self._assets for family in self._families for slot in slots(asset, family, second)
+        ]
 
     async def _announce(self, slug: str) -> None:
         raw = await self._ask(slug)

@@ -1,11 +1,12 @@
 """What the scanner knows, and the one path from a received frame to an opportunity. No I/O but the callback."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from pmarb.clock import Clock
-from pmarb.domain.market import DOWN, UP, MarketInfo
+from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity, Scanned
 from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.values import NANOS
@@ -13,6 +14,9 @@ from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
 from services.scanner.explain import explained
+from services.scanner.limits import SLOW_FAMILIES
+
+MS: Final = 1_000_000
 
 
 class Proofs(Protocol):
@@ -23,7 +27,11 @@ class Proofs(Protocol):
 
 
 class Board:
-    """Markets by underlying, so that a tick wakes only those it concerns."""
+    """Markets by underlying, so that a tick wakes only those it concerns, and of those only the fast ones.
+
+    `on_broken` hears of a market whose two books contradict each other for longer than books do that are about to be
+    told: it is paused until it is `mended`.
+    """
 
     def __init__(
         self,
@@ -33,17 +41,21 @@ class Board:
         clock: Clock,
         proofs: Proofs,
         on_found: Callable[[Opportunity], None],
+        on_broken: Callable[[Watched], None] = lambda _watched: None,
     ) -> None:
         self.underlyings = {asset: Underlying(asset) for asset in assets}
         self._told_at = clock.now()
+        self.alarms = 0
         self._limits = limits
         self._clock = clock
         self._proofs = proofs
         self._on_found = on_found
+        self._on_broken = on_broken
         self._cooldown = Cooldown(limits)
         self._watched: dict[str, Watched] = {}
         self._by_asset: dict[str, list[Watched]] = {asset: [] for asset in assets}
         self._by_token: dict[str, Watched] = {}
+        self._slow: deque[Watched] = deque()
 
     @property
     def slugs(self) -> set[str]:
@@ -53,13 +65,19 @@ class Board:
         """Scan this market from now on."""
         watched = Watched(market=market, up=up, down=down)
         self._watched[market.slug] = watched
-        self._by_asset[market.underlying].append(watched)
+        if market.family in SLOW_FAMILIES:
+            self._slow.append(watched)
+        else:
+            self._by_asset[market.underlying].append(watched)
         self._by_token.update(dict.fromkeys(market.tokens, watched))
 
     def drop(self, slug: str) -> tuple[str, ...]:
         """Scan it no more; its tokens."""
         watched = self._watched.pop(slug)
-        self._by_asset[watched.market.underlying].remove(watched)
+        if watched.market.family in SLOW_FAMILIES:
+            self._slow.remove(watched)
+        else:
+            self._by_asset[watched.market.underlying].remove(watched)
         tokens = watched.market.tokens
         for token in tokens:
             self._by_token.pop(token, None)
@@ -88,6 +106,37 @@ class Board:
             ts_event=now,
             ts_init=now,
         )
+
+    def refer(self, references: Mapping[str, float]) -> None:
+        """Tell the markets the prices that they compare with."""
+        for slug, value in references.items():
+            watched = self._watched.get(slug)
+            if watched is not None:
+                watched.stated_strike = value
+
+    def mended(self, watched: Watched, *, up: LocalBook, down: LocalBook) -> None:
+        """Its books were fetched anew: believe them."""
+        watched.up, watched.down = up, down
+        watched.paused, watched.broken_since = False, 0
+
+    def related(self) -> list[Watched]:
+        """All markets that are scanned, for those who compare them with each other."""
+        return list(self._watched.values())
+
+    def census(self) -> dict[str, Counter[str]]:
+        """By family, what the last look at each market came to: `found`, or the reason why not."""
+        found: dict[str, Counter[str]] = {}
+        for watched in self._watched.values():
+            found.setdefault(watched.market.family, Counter())[str(watched.last or "found")] += 1
+        return found
+
+    def look_at_slow(self, most: int) -> None:
+        """Look at some of the markets that no tick wakes, the longest unseen first."""
+        now, real = self._clock.now(), self._clock.real()
+        for _ in range(min(most, len(self._slow))):
+            watched = self._slow[0]
+            self._slow.rotate(-1)
+            self._look(watched, self.underlyings[watched.market.underlying], now, real)
 
     def on_spot(self, ticks: Sequence[PriceTick], real: int) -> None:
         """Trades of the fast exchange."""
@@ -125,20 +174,22 @@ class Board:
         result = find(watched, underlying, self._limits, now=now, real=real)
         if isinstance(result, Skip):
             watched.skips[result.reason] += 1
+            watched.last = result.reason
+            self._note_mirror(watched, result.reason, real)
         elif not self._cooldown.admits(result):
             watched.skips[SkipReason.COOLDOWN] += 1
         else:
             watched.found += 1
+            watched.last, watched.broken_since = None, 0
             self._on_found(replace(result, tick_real=real, found_real=self._clock.real()))
 
-
-def sides(market: MarketInfo) -> tuple[str, str]:
-    """The tokens of Up and Down.
-
-    Raises:
-        KeyError: the market has no such outcomes.
-    """
-    up, down = market.token(UP), market.token(DOWN)
-    if up is None or down is None:
-        raise KeyError(market.slug)
-    return up, down
+    def _note_mirror(self, watched: Watched, reason: SkipReason, real: int) -> None:
+        """Two sides of one book are told one by one, so they differ for a moment; for longer, one of them is wrong."""
+        if reason is not SkipReason.MIRROR_BROKEN:
+            watched.broken_since = 0
+        elif not watched.broken_since:
+            watched.broken_since = real
+        elif real - watched.broken_since > self._limits.mirror_ms * MS:
+            watched.paused = True
+            self.alarms += 1
+            self._on_broken(watched)

@@ -15,16 +15,18 @@ from typing import Final, Protocol
 from pmarb.domain.book import Book, Level, Take, walk
 from pmarb.domain.edge import net_edge
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import DOWN, UP, MarketInfo, Unknown
+from pmarb.domain.market import ExchangeRule, MarketInfo, Unknown
 from pmarb.domain.messages import Leg, Opportunity
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, SHARE_GRID, ZERO, Side, round_down
+from services.scanner.cooldown import Cooldown
 from services.scanner.limits import Limits, SkipReason
 
 __all__ = ["Cooldown", "Limits", "Quotes", "Skip", "SkipReason", "Watched", "barred", "find", "unreadable"]
 
 STRATEGY: Final = "updown_fair_value"
+YEAR_S: Final = 365 * 86_400
 MS: Final = 1_000_000
 GRAIN: Final = Decimal("0.000001")
 LAST_MINUTE: Final = 60
@@ -58,8 +60,10 @@ class Quotes(Protocol):
 class Watched:
     """A market and the books of its two outcomes. `proven` is the real time at which the books were last known true.
 
-    `stated_strike` is the reference where the venue told it; otherwise it is computed from the oracle's ticks. What
-    was found and why nothing was are counted since they were last told.
+    `up` is the book of Up or Yes, `down` the other. `stated_strike` is the reference where it was learnt elsewhere;
+    otherwise it is computed from the oracle's ticks. `paused` markets wait for their books to be fetched anew, and
+    `broken_since` is the real time since which the two have contradicted each other. `last` is why the last look gave
+    nothing, None where it gave something. What was found and why nothing was are counted since they were last told.
     """
 
     market: MarketInfo
@@ -67,8 +71,16 @@ class Watched:
     down: Quotes
     proven: int = 0
     stated_strike: float | None = None
+    paused: bool = False
+    broken_since: int = 0
+    last: SkipReason | None = SkipReason.NO_BOOK
     found: int = 0
     skips: Counter[SkipReason] = field(default_factory=Counter)
+    labels: tuple[str, str] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        sides = self.market.sides
+        self.labels = None if sides is None else (sides[0].label, sides[1].label)
 
 
 def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, real: int) -> Opportunity | Skip:
@@ -76,7 +88,7 @@ def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, 
     market = watched.market
     reason = barred(market, limits) or untimely(market, limits, now=now)
     if reason is None:
-        reason = unfed(underlying, limits, real=real) or unreadable(watched, limits, real=real)
+        reason = unfed_for(market, underlying, limits, real=real) or unreadable(watched, limits, real=real)
     if reason is not None:
         return _SKIPS[reason]
     fair = fair_value(market, underlying, limits.model, now=now, real=real, stated_strike=watched.stated_strike)
@@ -91,7 +103,7 @@ def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
     """What is wrong with the market itself."""
     if market.fees is None:
         return SkipReason.UNKNOWN_FEE
-    if isinstance(market.settlement, Unknown) or not market.two_sided:
+    if isinstance(market.settlement, Unknown) or market.sides is None:
         return SkipReason.UNKNOWN_RULE
     if limits.templates and market.template not in limits.templates:
         return SkipReason.UNKNOWN_TEMPLATE
@@ -111,25 +123,41 @@ def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | No
     return None
 
 
+def unfed_for(market: MarketInfo, underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
+    """Whether the prices that this market needs are there and young."""
+    if isinstance(market.settlement, ExchangeRule):
+        return _no_spot(underlying, limits.stale_spot(market.family), real)
+    return unfed(underlying, limits, real=real)
+
+
 def unfed(underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether both prices are there and young."""
-    if underlying.price is None:
-        return SkipReason.NO_SPOT
+    reason = _no_spot(underlying, limits.stale_spot_ms, real)
+    if reason is SkipReason.NO_SPOT:
+        return reason
     if underlying.oracle.last is None:
         return SkipReason.NO_ORACLE
-    if real - underlying.spot_stamp.real > limits.stale_spot_ms * MS:
-        return SkipReason.STALE_SPOT
+    if reason is not None:
+        return reason
     if real - underlying.oracle_stamp.real > limits.stale_oracle_ms * MS:
         return SkipReason.STALE_ORACLE
     return None
 
 
+def _no_spot(underlying: Underlying, stale_ms: int, real: int) -> SkipReason | None:
+    if underlying.price is None:
+        return SkipReason.NO_SPOT
+    return SkipReason.STALE_SPOT if real - underlying.spot_stamp.real > stale_ms * MS else None
+
+
 def unreadable(watched: Watched, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether the two books can be believed: they are one book seen twice (venue.md 6.1)."""
     up, down = watched.up, watched.down
+    if watched.paused:
+        return SkipReason.BOOK_PAUSED
     if up.empty or down.empty:
         return SkipReason.NO_BOOK
-    if real - watched.proven > limits.stale_book_ms * MS:
+    if real - watched.proven > limits.stale_book(watched.market.family) * MS:
         return SkipReason.STALE_BOOK
     if up.bid <= 0 or up.ask >= 1 or down.bid <= 0 or down.ask >= 1:
         return SkipReason.ONE_SIDED
@@ -146,15 +174,16 @@ def _taken(
     watched: Watched, underlying: Underlying, limits: Limits, fair: Fair, *, now: int, real: int
 ) -> Opportunity | Skip:
     """Choose the side by its tops, then price it exactly."""
-    market, fees = watched.market, watched.market.fees
+    market, fees, labels = watched.market, watched.market.fees, watched.labels
     assert fees is not None
+    assert labels is not None
     mid = (watched.up.bid + watched.up.ask) / 2
     up = mid + limits.model_weight * (fair.up - mid)
     threshold = max(float(limits.min_edge), limits.k_se * fair.se)
     edge_up = _quick_edge(up, watched.up.ask, fees)
     edge_down = _quick_edge(1 - up, watched.down.ask, fees)
     label, quotes, chance, edge = (
-        (UP, watched.up, up, edge_up) if edge_up >= edge_down else (DOWN, watched.down, 1 - up, edge_down)
+        (labels[0], watched.up, up, edge_up) if edge_up >= edge_down else (labels[1], watched.down, 1 - up, edge_down)
     )
     if edge < threshold - 1e-9:
         return _SKIPS[SkipReason.EDGE_TOO_THIN]
@@ -163,13 +192,15 @@ def _taken(
     offer = _offer(market, quotes.book(), fees, limits, chance=chance, threshold=threshold)
     if isinstance(offer, SkipReason):
         return _SKIPS[offer]
+    reference = underlying.spot_stamp if isinstance(market.settlement, ExchangeRule) else underlying.oracle_stamp
     seen = _Seen(
         book=now - max(0, real - watched.proven),
         spot=now - max(0, real - underlying.spot_stamp.real),
-        oracle=now - max(0, real - underlying.oracle_stamp.real),
+        reference=now - max(0, real - reference.real),
         now=now,
     )
-    return _opportunity(market, underlying, limits, fair, offer, seen, label=label, mid=mid)
+    side_mid = mid if quotes is watched.up else 1 - mid
+    return _opportunity(market, underlying, limits, fair, offer, seen, label=label, mid=mid, side_mid=side_mid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +209,7 @@ class _Seen:
 
     book: int
     spot: int
-    oracle: int
+    reference: int
     now: int
 
 
@@ -251,12 +282,12 @@ def _opportunity(
     *,
     label: str,
     mid: float,
+    side_mid: float,
 ) -> Opportunity:
     take, book = offer.take, offer.book
     gross = offer.fair - take.vwap
     leg = _leg(market, offer, seen, label)
-    inputs = _inputs(fair, underlying, limits, mid=mid)
-    side_mid = Decimal(repr(round(mid, 6)))
+    inputs = _inputs(market, fair, underlying, limits, mid=mid) | _lock(market, offer, now=seen.now)
     by_se = Decimal(limits.k_se * fair.se) > limits.min_edge
     return Opportunity(
         opportunity_id=_identity(market.slug, leg, offer, inputs),
@@ -264,7 +295,7 @@ def _opportunity(
         legs=(leg,),
         fair=offer.fair,
         fair_se=Decimal(fair.se).quantize(GRAIN, rounding=ROUND_CEILING),
-        mid=side_mid if label == UP else ONE - side_mid,
+        mid=Decimal(repr(round(side_mid, 6))),
         gross_edge=gross,
         fee=gross - offer.net,
         net_edge=offer.net,
@@ -278,7 +309,7 @@ def _opportunity(
         expiry=market.closes_at,
         expires_at=seen.now + int(limits.ttl_s * NANOS),
         spot_ts_init=seen.spot,
-        reference_ts_init=seen.oracle,
+        reference_ts_init=seen.reference,
         ts_event=max(book.ts_event, underlying.spot_stamp.ts_event),
         ts_init=seen.now,
         inputs=inputs,
@@ -306,8 +337,9 @@ def _leg(market: MarketInfo, offer: _Offer, seen: _Seen, label: str) -> Leg:
     )
 
 
-def _inputs(fair: Fair, underlying: Underlying, limits: Limits, *, mid: float) -> dict[str, str]:
-    """The receipt: every number behind the fair value."""
+def _inputs(market: MarketInfo, fair: Fair, underlying: Underlying, limits: Limits, *, mid: float) -> dict[str, str]:
+    """The receipt: every number behind the fair value, each part of its error, and what the order's way adds to it."""
+    model, arrival = limits.model, limits.model.order_time(market)
     return {
         "spot": f"{underlying.price:.8g}",
         "nowcast": f"{fair.nowcast:.10g}",
@@ -318,10 +350,21 @@ def _inputs(fair: Fair, underlying: Underlying, limits: Limits, *, mid: float) -
         "mean_elapsed": "" if fair.mean_elapsed is None else f"{fair.mean_elapsed:.10g}",
         "p_model": f"{fair.up:.6f}",
         "se": f"{fair.se:.6f}",
+        "se_price": f"{fair.se_price:.6f}",
+        "se_sigma": f"{fair.se_sigma:.6f}",
+        "arrival_s": f"{arrival:g}",
+        "arrival_bps": f"{fair.sigma * math.sqrt(arrival) * 1e4:.4f}",
         "mid": f"{mid:.6f}",
         "w": f"{limits.model_weight:g}",
-        "nu": f"{limits.model.nu:g}",
+        "nu": f"{model.nu:g}",
+        "rule": type(market.settlement).__name__,
     }
+
+
+def _lock(market: MarketInfo, offer: _Offer, *, now: int) -> dict[str, str]:
+    """How long the money is away, and what the edge comes to in a year of that."""
+    locked = max(1.0, (market.decided_at - now) / NANOS)
+    return {"lock_s": f"{locked:.0f}", "apr": f"{float(offer.net / offer.take.vwap) * YEAR_S / locked:.4g}"}
 
 
 def digest(book: Book) -> str:
@@ -346,27 +389,3 @@ def _quick_edge(chance: float, ask: float, fees: FeeSchedule) -> float:
 
 def _mirror_gap(up: Quotes, down: Quotes) -> float:
     return max(abs(up.ask - (1 - down.bid)), abs(up.bid - (1 - down.ask)))
-
-
-class Cooldown:
-    """At most one opportunity a token in `cooldown_s`, unless the edge has grown by `grown` since the last one."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._last: dict[str, tuple[int, Decimal]] = {}
-
-    def admits(self, opportunity: Opportunity) -> bool:
-        """Ask once for each opportunity found: a yes is remembered."""
-        token = opportunity.legs[0].token
-        last = self._last.get(token)
-        if last is not None:
-            soon = opportunity.ts_init - last[0] < int(self._limits.cooldown_s * NANOS)
-            if soon and opportunity.net_edge < last[1] + self._limits.grown:
-                return False
-        self._last[token] = (opportunity.ts_init, opportunity.net_edge)
-        return True
-
-    def forget(self, tokens: tuple[str, ...]) -> None:
-        """The market is over."""
-        for token in tokens:
-            self._last.pop(token, None)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import UP
+from pmarb.domain.market import DOWN, UP, ExchangeRule
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Missing, fair_value
 from pmarb.domain.values import NANOS
@@ -26,12 +26,16 @@ def _rows(watched: Watched, underlying: Underlying, limits: Limits, now: int, re
     needed = limits.min_left_s.get(market.family, 120.0)
     yield "left_s", f"{left:.0f}", f"{needed:g}", left >= needed
     spot = (real - underlying.spot_stamp.real) / MS if underlying.price is not None else None
-    yield _age("spot_age_ms", spot, limits.stale_spot_ms)
+    by_exchange = isinstance(market.settlement, ExchangeRule)
+    yield _age("spot_age_ms", spot, limits.stale_spot(market.family) if by_exchange else limits.stale_spot_ms)
     oracle = (real - underlying.oracle_stamp.real) / MS if underlying.oracle.last is not None else None
-    yield _age("settlement_age_ms", oracle, limits.stale_oracle_ms)
-    yield _age("book_age_ms", (real - watched.proven) / MS if watched.proven else None, limits.stale_book_ms)
+    if not by_exchange:
+        yield _age("settlement_age_ms", oracle, limits.stale_oracle_ms)
+    book = (real - watched.proven) / MS if watched.proven else None
+    yield _age("book_age_ms", book, limits.stale_book(market.family))
     books, up, down = unreadable(watched, limits, real=real), watched.up, watched.down
-    tops = f"Up {up.bid:g}/{up.ask:g}, Down {down.bid:g}/{down.ask:g}"
+    one, other = watched.labels or (UP, DOWN)
+    tops = f"{one} {up.bid:g}/{up.ask:g}, {other} {down.bid:g}/{down.ask:g}"
     yield "books", tops if books is None else f"{tops} ({books})", "one book seen twice", books is None
     yield from _priced(watched, underlying, limits, now, real)
 
@@ -48,9 +52,10 @@ def _priced(watched: Watched, underlying: Underlying, limits: Limits, now: int, 
         return
     mid = (watched.up.bid + watched.up.ask) / 2
     chance = mid + limits.model_weight * (fair.up - mid)
-    yield "fair_value", f"{UP} {chance:.4f} +- {fair.se:.4f}", "known", True
+    one, other = watched.labels or (UP, DOWN)
+    yield "fair_value", f"{one} {chance:.4f} +- {fair.se:.4f}", "known", True
     threshold = max(float(limits.min_edge), limits.k_se * fair.se)
-    for label, worth, ask in ((UP, chance, watched.up.ask), ("Down", 1 - chance, watched.down.ask)):
+    for label, worth, ask in ((one, chance, watched.up.ask), (other, 1 - chance, watched.down.ask)):
         edge = worth - ask - _fee(market.fees, ask)
         yield f"net_edge_{label.lower()}", f"{edge:+.4f}", f"{threshold:.4f}", edge >= threshold
 

@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
-from pmarb.domain.updown import DEFAULT_MODEL, Model
+from pmarb.domain.fair import DEFAULT_MODEL, Model
+
+LONG_FAMILIES: Final = ("daily", "above", "range", "hit")
+SLOW_FAMILIES: Final = ("1h", *LONG_FAMILIES)
+"""Families that a single trade hardly moves: looked at in turn, and not by every tick."""
 
 
 class SkipReason(StrEnum):
@@ -27,11 +32,13 @@ class SkipReason(StrEnum):
     BASIS_TOO_LARGE = "basis_too_large"
     REFERENCE_MISSING = "reference_missing"
     ELAPSED_MISSING = "elapsed_missing"
+    ALREADY_TOUCHED = "already_touched"
     NO_BOOK = "no_book"
     STALE_BOOK = "stale_book"
     ONE_SIDED = "one_sided"
     CROSSED = "crossed"
     MIRROR_BROKEN = "mirror_broken"
+    BOOK_PAUSED = "book_paused"
     NO_SIZES = "no_sizes"
     NEAR_TIE = "near_tie"
     PRICE_BAND = "price_band"
@@ -56,15 +63,28 @@ class Limits:
     lowest_price: float = 0.05
     highest_price: float = 0.95
     first_s: float = 5.0
-    min_left_s: Mapping[str, float] = field(default_factory=lambda: {"5m": 60.0, "15m": 75.0, "4h": 120.0})
+    min_left_s: Mapping[str, float] = field(
+        default_factory=lambda: {"5m": 60.0, "15m": 75.0} | dict.fromkeys(LONG_FAMILIES, 600.0)
+    )
     stale_spot_ms: int = 1000
+    stale_spot_long_ms: int = 3000
     stale_book_ms: int = 500
+    stale_book_long_ms: int = 2000
     stale_oracle_ms: int = 5000
     model: Model = DEFAULT_MODEL
     model_weight: float = 1.0
     near_tie_bps: float = 1.0
     mirror_ticks: float = 1.0
+    mirror_ms: int = 750
     ttl_s: float = 2.0
     cooldown_s: float = 1.0
     grown: Decimal = Decimal("0.01")
     templates: frozenset[str] = frozenset()
+
+    def stale_spot(self, family: str) -> int:
+        """Milliseconds; an hour forgives more than five minutes."""
+        return self.stale_spot_long_ms if family in SLOW_FAMILIES else self.stale_spot_ms
+
+    def stale_book(self, family: str) -> int:
+        """Milliseconds."""
+        return self.stale_book_long_ms if family in SLOW_FAMILIES else self.stale_book_ms

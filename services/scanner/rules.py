@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from pmarb.domain.market import MarketInfo
+from pmarb.domain.market import Above, Between, MarketInfo, Touch
 from pmarb.domain.messages import MarketRules
 
 COARSE, FINE = Decimal("0.01"), Decimal("0.001")
@@ -27,6 +27,12 @@ def rules_of(market: MarketInfo) -> dict[str, str]:
     }
 
 
+def series_of(market: MarketInfo) -> str:
+    """Markets with the same rules; one with a price of its own in its rule is a series by itself."""
+    own = isinstance(market.settlement, Above | Between | Touch)
+    return market.slug if own else f"{market.underlying}-{market.family}"
+
+
 class RuleBook:
     """The rules of each market as they were last told."""
 
@@ -43,7 +49,7 @@ class RuleBook:
         return MarketRules(
             slug=market.slug,
             market=market.condition_id,
-            series=f"{market.underlying}-{market.family}",
+            series=series_of(market),
             rules=rules,
             ts_event=now,
             ts_init=now,

@@ -20,15 +20,17 @@ from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff, Heartbeat, every, member_name
-from pmarb.venue import gamma
 from pmarb.venue.books import LocalBook
 from pmarb.venue.feed import MarketFeed
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import OracleFeed, SpotFeed
 from pmarb.venue.public import Discovery, VenueUrls
-from services.scanner.board import Board, sides
-from services.scanner.decide import Limits
+from services.scanner.board import Board
+from services.scanner.catalogue import Catalogue
+from services.scanner.decide import Limits, Watched
+from services.scanner.limits import SLOW_FAMILIES
+from services.scanner.references import References
 from services.scanner.rules import RuleBook
 from services.scanner.sharing import Claims
 
@@ -38,11 +40,16 @@ DISCOVER_EVERY: Final = 0.5  # Real seconds
 SHARE_EVERY: Final = 1.0
 BEAT_EVERY: Final = 0.25
 SUMMARY_EVERY: Final = 10.0
+REFER_EVERY: Final = 0.5
+SLOW_EVERY: Final = 0.1
+SLOW_AT_ONCE: Final = 10
+"""A hundred slow markets a second, a millisecond at a time."""
 HISTORY_S: Final = 2400
-"""Seconds of spot history fetched at start: the volatility's warm-up of 1800 s with room to spare."""
+LONG_HISTORY_S: Final = 8400
+"""Seconds of spot history fetched at start: the warm-ups of 1800 s and 7200 s with room to spare."""
+HEAL_PAUSE: Final = 1.0
 REREAD_EVERY: Final = 1.0
 """Real seconds from one market whose rules are read again to the next: all of ours within some seconds."""
-KEEP_AFTER_END_S: Final = 5
 
 
 class ScannerService:
@@ -64,18 +71,22 @@ class ScannerService:
         self._bus = bus
         self._clock = clock
         self._assets = assets
-        self._families = families
+        self._history_s = LONG_HISTORY_S if {"4h", *SLOW_FAMILIES} & set(families) else HISTORY_S
         self._heartbeat = heartbeat
         self._http = http
         self._discovery = Discovery(urls=urls, http=http)
+        self._catalogue = Catalogue(discovery=self._discovery, clock=clock, assets=assets, families=families)
         self.feed = MarketFeed(
-            ws_url=urls.ws_market,
-            clob_url=urls.clob,
-            clock=clock,
-            http=http,
-            on_books=self._on_books,
+            ws_url=urls.ws_market, clob_url=urls.clob, clock=clock, http=http, on_books=self._on_books
         )
-        self.board = Board(assets=assets, limits=limits, clock=clock, proofs=self.feed, on_found=self._on_found)
+        self.board = Board(
+            assets=assets,
+            limits=limits,
+            clock=clock,
+            proofs=self.feed,
+            on_found=self._on_found,
+            on_broken=self._on_broken,
+        )
         self._spot = SpotFeed(
             ws_url=urls.spot_ws,
             rest_url=urls.spot_rest,
@@ -85,13 +96,15 @@ class ScannerService:
             on_ticks=self.board.on_spot,
         )
         self._oracle = OracleFeed(url=urls.rtds, assets=assets, clock=clock, on_ticks=self.board.on_oracle)
+        self.references = References(
+            underlyings=self.board.underlyings, candles=self._spot, verdicts=self._discovery, clock=clock
+        )
         self._claims = Claims(member or member_name())
-        self._known: dict[str, MarketInfo] = {}
+        self._healing: set[asyncio.Task[None]] = set()
         self._members: list[str] = []
         self._pending: dict[str, Opportunity] = {}
         self._wake = asyncio.Event()
         self._venue_backoff = Backoff("venue")
-        self._refused: set[str] = set()
         self._rules = RuleBook()
         self._reread: deque[str] = deque()
 
@@ -110,6 +123,8 @@ class ScannerService:
                 every(DISCOVER_EVERY, self._discover, stop),
                 every(SHARE_EVERY, self._share, stop),
                 every(REREAD_EVERY, self._read_again, stop),
+                every(REFER_EVERY, self._refer, stop),
+                every(SLOW_EVERY, self._look_at_slow, stop),
                 every(SUMMARY_EVERY, self._summary, stop),
                 self._publish(stop),
             )
@@ -142,7 +157,7 @@ class ScannerService:
         """Ask until answered; empty when stopped."""
         while not stop.is_set():
             try:
-                answer = await self._spot.history(asset, now=self._clock.now(), seconds=HISTORY_S)
+                answer = await self._spot.history(asset, now=self._clock.now(), seconds=self._history_s)
             except (VenueUnavailable, ParseError) as error:
                 await self._venue_backoff.wait(error)
             else:
@@ -150,49 +165,27 @@ class ScannerService:
                 return answer
         return []
 
-    def _wanted(self) -> dict[str, int]:
-        """Slugs of the current and the next window of every family, with the second they end."""
-        second = self._clock.now() // NANOS - KEEP_AFTER_END_S
-        found = {}
-        for asset in self._assets:
-            for family in self._families:
-                width = gamma.WINDOW_S[family]
-                first = second // width * width
-                for start in (first, first + width):
-                    found[gamma.slug(asset=asset, family=family, start=start)] = start + width
-        return found
-
     async def _discover(self) -> None:
-        """Learn of new windows, forget old ones."""
-        wanted = self._wanted()
-        for slug in [slug for slug in self._known if slug not in wanted]:
-            del self._known[slug]
+        """Learn of new markets, forget old ones."""
+        before = len(self._catalogue.known)
+        over = await self._catalogue.look()
+        for slug in over:
             if slug in self.board.slugs:
                 await self.feed.unwatch(self.board.drop(slug))
-        missing = [slug for slug in wanted if slug not in self._known]
-        if missing:
-            await asyncio.gather(*(self._learn(slug) for slug in missing))
+        if len(self._catalogue.known) + len(over) != before:
             await self._share_out()
 
-    async def _learn(self, slug: str) -> None:
-        try:
-            market = await self._discovery.market(slug)
-        except VenueUnavailable as error:
-            await self._venue_backoff.wait(error)
-            return
-        except ParseError as error:
-            if slug not in self._refused:
-                self._refused.add(slug)
-                log.warning("market_refused", slug=slug, reason=str(error))
-            return
-        self._venue_backoff.recovered()
-        if market is not None and market.accepting and market.two_sided:
-            self._known[slug] = market
+    async def _refer(self) -> None:
+        await self.references.step(list(self._catalogue.known.values()))
+        self.board.refer(self.references.values)
+
+    async def _look_at_slow(self) -> None:
+        self.board.look_at_slow(SLOW_AT_ONCE)
 
     async def _read_again(self) -> None:
         """Look at the rules of the next market of ours; where they are others, tell risk and price by the new ones."""
         if not self._reread:
-            self._rules.keep(self._known)
+            self._rules.keep(self._catalogue.known)
             self._reread.extend(sorted(self.board.slugs))
         slug = self._reread.popleft() if self._reread else ""
         if slug not in self.board.slugs:
@@ -217,7 +210,7 @@ class ScannerService:
         self._rules.told(new)
         if told:
             log.warning("rules_changed", slug=slug, rules=new.rules)
-            self._known[slug] = market
+            self._catalogue.known[slug] = market
             await self.feed.unwatch(self.board.drop(slug))
             await self._take_on(market)
 
@@ -234,21 +227,46 @@ class ScannerService:
         await self._share_out()
 
     async def _share_out(self) -> None:
-        mine = self._claims.update(self._known, self._members, now=self._clock.real() / NANOS)
+        mine = self._claims.update(self._catalogue.known, self._members, now=self._clock.real() / NANOS)
         for slug in self.board.slugs - mine:
             await self.feed.unwatch(self.board.drop(slug))
             log.info("market_handed_over", slug=slug)
         for slug in sorted(mine - self.board.slugs):
-            await self._take_on(self._known[slug])
+            await self._take_on(self._catalogue.known[slug])
 
     async def _take_on(self, market: MarketInfo) -> None:
-        up, down = sides(market)
-        await self.feed.watch((up, down))
-        books = self.feed.kept(up), self.feed.kept(down)
-        for book in books:
-            book.tick = market.tick
-        self.board.add(market, up=books[0], down=books[1])
+        up, down = await self._follow(market)
+        self.board.add(market, up=up, down=down)
+        self.board.refer(self.references.values)
         self._reread.appendleft(market.slug)
+
+    async def _follow(self, market: MarketInfo) -> tuple[LocalBook, LocalBook]:
+        """Watch its two books, Up's or Yes's first."""
+        sides = market.sides
+        assert sides is not None  # The catalogue admits no others
+        await self.feed.watch(outcome.token for outcome in sides)
+        up, down = (self.feed.kept(outcome.token) for outcome in sides)
+        up.tick = down.tick = market.tick
+        return up, down
+
+    def _on_broken(self, watched: Watched) -> None:
+        task = asyncio.get_running_loop().create_task(self._heal(watched))
+        self._healing.add(task)
+        task.add_done_callback(self._healing.discard)
+
+    async def _heal(self, watched: Watched) -> None:
+        """Its books contradict each other: subscribe anew, check with REST, and only then trade it again."""
+        market = watched.market
+        log.warning("mirror_broken", slug=market.slug, paused=True)
+        while market.slug in self.board.slugs:
+            await self.feed.unwatch(market.tokens)
+            up, down = await self._follow(market)
+            if await self.feed.refresh(market.tokens) and not (up.empty or down.empty):
+                self.board.mended(watched, up=up, down=down)
+                log.info("mirror_mended", slug=market.slug)
+                return
+            await asyncio.sleep(HEAL_PAUSE)
+        await self.feed.unwatch(market.tokens)
 
     def _on_books(self, books: Sequence[LocalBook], real: int) -> None:
         self.board.on_books(books, real)
@@ -296,6 +314,10 @@ class ScannerService:
             disagreements=counters.disagreed,
             freezes=counters.frozen,
             silences=self._spot.socket.silences + self._oracle.socket.silences,
+            mirror_alarms=board.alarms,
+            refused=len(self._catalogue.refused),
+            families={family: dict(reasons) for family, reasons in sorted(board.census().items())},
+            **self.references.summary(),
         )
         if scanned:
             with contextlib.suppress(BusUnavailable):  # Only what `pm-arb why` could say is lost

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pmarb.venue import gamma, parse
+from pmarb.venue import candles, gamma, parse
 from pmarb.venue.books import LocalBook
 from tests.scanning import a_market, gamma_object
 
@@ -50,7 +50,7 @@ frames = st.fixed_dictionaries(
 @example(b'{"event_type":"book","x":' + b"[" * 50_000)
 @example(b"\xff\xfe")
 def test_any_bytes_are_a_value_or_a_parse_error(raw: bytes) -> None:
-    for reader in (parse.frames, parse.rest_books, parse.rtds, parse.spot, parse.klines, parse.plain, gamma.market):
+    for reader in (parse.frames, parse.rest_books, parse.rtds, parse.spot, candles.klines, parse.plain, gamma.market):
         try:
             reader(raw)
         except parse.ParseError:

@@ -9,16 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pmarb.clock import ManualClock
 from pmarb.domain.edge import max_buy_price, net_edge
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import Unknown
+from pmarb.domain.market import Above, HourCandle, Outcome, Touch, Unknown
 from pmarb.domain.messages import Opportunity
-from pmarb.domain.underlying import Stamp
+from pmarb.domain.underlying import SecondPrices, Stamp
 from pmarb.domain.values import NANOS
+from pmarb.venue.parse import PriceTick, Source
+from services.scanner.board import Board
 from services.scanner.decide import Cooldown, Skip, SkipReason, find
 from services.scanner.explain import explained
 from services.scanner.sharing import Claims, owner
-from tests.scanning import DOWN_TOKEN, START, UP_TOKEN, a_book, a_watched, an_underlying, limits
+from tests.scanning import DOWN_TOKEN, START, UP_TOKEN, a_book, a_market, a_watched, an_underlying, limits
 
 NOW = (START + 150) * NANOS
 RISEN = 0.002
@@ -212,3 +215,93 @@ def test_what_is_told_of_a_market_agrees_with_what_was_decided(
         assert sound
     elif sound:
         assert found.reason in FINER
+
+
+def yes_no(rule: Any, **changes: Any) -> dict[str, Any]:
+    outcomes = (Outcome(label="No", token=DOWN_TOKEN), Outcome(label="Yes", token=UP_TOKEN))
+    return {"settlement": rule, "outcomes": outcomes, "family": "above", "closes_at": NOW + 1500 * NANOS} | changes
+
+
+def test_a_strike_is_bought_by_its_label_without_any_oracle() -> None:
+    underlying = an_underlying(now=NOW)
+    underlying.oracle = SecondPrices()
+    assert underlying.price is not None
+    below, above = underlying.price * 0.997, underlying.price * 1.003
+    for strike, label, token in ((below, "Yes", UP_TOKEN), (above, "No", DOWN_TOKEN)):
+        watched = a_watched(proven=NOW, **yes_no(Above(strike=strike)))
+        found = find(watched, underlying, limits(), now=NOW, real=NOW)
+        assert isinstance(found, Opportunity)
+        assert (found.legs[0].outcome, found.legs[0].token) == (label, token)
+        assert found.fair > Decimal("0.9")
+        assert found.reference_ts_init == found.spot_ts_init
+        assert found.inputs["rule"] == "Above"
+        assert float(found.inputs["apr"]) > 0
+
+
+def test_a_touched_level_and_an_unread_candle_are_refused() -> None:
+    underlying = an_underlying(now=NOW)
+    assert underlying.price is not None
+    level = Touch(level=underlying.price * 1.001, up=True)
+    watched = a_watched(proven=NOW, **yes_no(level, family="hit"))
+    assert reason(watched, underlying) is SkipReason.REFERENCE_MISSING
+    watched.stated_strike = underlying.price * 1.002
+    assert reason(watched, underlying) is SkipReason.ALREADY_TOUCHED
+    hour = a_watched(proven=NOW, settlement=HourCandle(), family="1h", closes_at=NOW + 1500 * NANOS)
+    assert reason(hour, underlying) is SkipReason.REFERENCE_MISSING
+
+
+def test_the_error_of_the_receipt_is_made_of_its_parts() -> None:
+    found = find(a_watched(proven=NOW), an_underlying(now=NOW, jump=RISEN), limits(), now=NOW, real=NOW)
+    assert isinstance(found, Opportunity)
+    parts = [float(found.inputs[part]) for part in ("se_price", "se_sigma")]
+    assert float(found.inputs["se"]) == pytest.approx((parts[0] ** 2 + parts[1] ** 2) ** 0.5, abs=2e-6)
+    assert found.inputs["arrival_s"] == "0.38"
+
+
+class Proven:
+    """Books that are always fresh."""
+
+    def proven(self, token: str) -> int:
+        return NOW + 100 * NANOS
+
+
+def test_books_that_contradict_each_other_for_long_are_paused_until_mended() -> None:
+    clock, broken = ManualClock(NOW), list[Any]()
+    board = Board(
+        assets=["btc"], limits=limits(), clock=clock, proofs=Proven(), on_found=lambda _o: None, on_broken=broken.append
+    )
+    board.underlyings["btc"] = an_underlying(now=NOW)
+    up, down = a_book(UP_TOKEN, bid="0.49", ask="0.50"), a_book(DOWN_TOKEN, bid="0.40", ask="0.41")
+    good = a_book(DOWN_TOKEN, bid="0.50", ask="0.51")
+    board.add(a_market(), up=up, down=down)
+    for milliseconds in (0, 500, 749):
+        clock.time_ns = NOW + milliseconds * 1_000_000
+        board.on_books([up], clock.time_ns)
+    assert (broken, board.alarms) == ([], 0)
+    clock.time_ns = NOW + 800 * 1_000_000
+    board.on_books([up], clock.time_ns)
+    assert (len(broken), board.alarms) == (1, 1)
+    board.on_books([up], clock.time_ns)
+    assert board.census() == {"5m": Counter(book_paused=1)}
+    assert board.alarms == 1
+    board.mended(broken[0], up=up, down=good)
+    board.on_books([up], clock.time_ns)
+    assert sum(one.skips.get("book_paused", 0) for one in board.account()) == 1
+
+
+def test_slow_markets_wait_for_their_turn_and_not_for_a_tick() -> None:
+    clock = ManualClock(NOW)
+    board = Board(assets=["btc"], limits=limits(), clock=clock, proofs=Proven(), on_found=lambda _o: None)
+    board.underlyings["btc"] = an_underlying(now=NOW)
+    for number in range(5):
+        market = a_market(slug=f"m{number}", **yes_no(Above(strike=84_000.0)))
+        board.add(market, up=a_book(UP_TOKEN, bid="0.49", ask="0.50"), down=a_book(DOWN_TOKEN, bid="0.50", ask="0.51"))
+    tick = PriceTick(asset="btc", source=Source.SPOT, price=84_000.0, ts_event=NOW)
+    board.on_spot([tick], NOW)
+    assert [one.looks for one in board.account()] == [0] * 5
+    board.look_at_slow(3)
+    board.look_at_slow(3)
+    assert sorted(one.looks for one in board.account()) == [1, 1, 1, 1, 2]
+    board.drop("m1")
+    board.look_at_slow(10)
+    assert [one.looks for one in board.account()] == [1] * 4

@@ -38,9 +38,13 @@ def candle_value(
     sigma = model.scaled(sigma, market.family)
     chance = _chance(rule, strike, tau, model.nu)
     blur = spot * math.hypot(model.spot_se_bps * 1e-4, sigma * math.sqrt(age + model.order_time(market)))
+    by_price = abs(chance(spot + blur, sigma) - chance(spot - blur, sigma)) / 2
+    by_sigma = abs(chance(spot, sigma * (1 + model.cv_sigma)) - chance(spot, sigma * (1 - model.cv_sigma))) / 2
     return Fair(
         up=model.clipped(chance(spot, sigma)),
-        se=_error(chance, spot, sigma, blur=blur, cv_sigma=model.cv_sigma),
+        se=math.hypot(by_price, by_sigma),  # Central differences: over the price's error, over the volatility's
+        se_price=by_price,
+        se_sigma=by_sigma,
         strike=strike,
         nowcast=spot,
         basis=0.0,
@@ -75,10 +79,3 @@ def _chance(rule: ExchangeRule, strike: float, tau: float, nu: float) -> Chance:
             return lambda spot, sigma: touch_digital(spot=spot, level=level, sigma=sigma, tau=tau, up=up)
         case _:
             return lambda spot, sigma: point_digital(spot=spot, strike=strike, sigma=sigma, tau=tau, nu=nu)
-
-
-def _error(chance: Chance, spot: float, sigma: float, *, blur: float, cv_sigma: float) -> float:
-    """The standard error by central differences: of the price over `blur`, of the volatility over its own error."""
-    by_price = (chance(spot + blur, sigma) - chance(spot - blur, sigma)) / 2
-    by_sigma = (chance(spot, sigma * (1 + cv_sigma)) - chance(spot, sigma * (1 - cv_sigma))) / 2
-    return math.hypot(by_price, by_sigma)

@@ -57,10 +57,16 @@ DEFAULT_MODEL: Final = Model()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fair:
-    """P(Up), clipped, with its standard error and the numbers it came from."""
+    """P(Up or Yes), clipped, with its standard error and the numbers it came from.
+
+    `se_price` and `se_sigma` are the parts of `se` that come from not knowing the price at the match (its error, its
+    age and the order's way there) and the volatility.
+    """
 
     up: float
     se: float
+    se_price: float
+    se_sigma: float
     strike: float
     nowcast: float
     basis: float

@@ -103,13 +103,38 @@ def standard_error(
     phi(z) * sqrt((se / sd)^2 + (z * cv_sigma)^2), where se holds the error of the nowcast, of the strike, and
     the move during `data_age + order_time` seconds (quant.md 12, 2.6). Near 0 once the outcome is settled.
     """
+    return math.hypot(
+        *error_terms(
+            moments=moments,
+            strike=strike,
+            sigma=sigma,
+            spot_se_bps=spot_se_bps,
+            strike_se_bps=strike_se_bps,
+            data_age=data_age,
+            order_time=order_time,
+            cv_sigma=cv_sigma,
+        )
+    )
+
+
+def error_terms(
+    *,
+    moments: Moments,
+    strike: float,
+    sigma: float,
+    spot_se_bps: float = 0.4,
+    strike_se_bps: float = 0.15,
+    data_age: float = 0.0,
+    order_time: float = 0.0,
+    cv_sigma: float = 0.22,
+) -> tuple[float, float]:
+    """The two parts of `standard_error`: of the price at the match, and of the volatility."""
     if moments.sd <= 0:
-        return 0.0
+        return 0.0, 0.0
     z = moments.z(strike)
     blur = (spot_se_bps**2 + strike_se_bps**2) * 1e-8 + sigma * sigma * (data_age + order_time)
-    se_price = moments.mean * math.sqrt(blur)
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return density * math.hypot(se_price / moments.sd, z * cv_sigma)
+    return density * moments.mean * math.sqrt(blur) / moments.sd, density * abs(z) * cv_sigma
 
 
 def cumulative(z: float, nu: float | None = None) -> float:

@@ -1,8 +1,10 @@
 """P(Up or Yes) of a market, from the reference that settles this very market (quant.md 1.2, 2)."""
 
+import math
+
 from pmarb.domain.candles import candle_value
 from pmarb.domain.fair import DEFAULT_MODEL, Fair, Missing, Model
-from pmarb.domain.fairvalue import Moments, cumulative, point_moments, standard_error, twap_moments
+from pmarb.domain.fairvalue import Moments, cumulative, error_terms, point_moments, twap_moments
 from pmarb.domain.market import ExchangeRule, MarketInfo, SpotTick, Twap
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.values import NANOS
@@ -50,17 +52,20 @@ def _oracle_value(
     if outlook is None:
         return Missing.ELAPSED_MISSING
     moments, tau, mean_elapsed = outlook
-    up = cumulative(moments.z(strike), model.nu)
+    by_price, by_sigma = error_terms(
+        moments=moments,
+        strike=strike,
+        sigma=sigma,
+        spot_se_bps=model.spot_se_bps,
+        data_age=age,
+        order_time=model.order_time(market),
+        cv_sigma=model.cv_sigma,
+    )
     return Fair(
-        up=model.clipped(up),
-        se=standard_error(
-            moments=moments,
-            strike=strike,
-            sigma=sigma,
-            data_age=age,
-            order_time=model.order_time(market),
-            cv_sigma=model.cv_sigma,
-        ),
+        up=model.clipped(cumulative(moments.z(strike), model.nu)),
+        se=math.hypot(by_price, by_sigma),
+        se_price=by_price,
+        se_sigma=by_sigma,
         strike=strike,
         nowcast=nowcast,
         basis=basis,

@@ -66,6 +66,17 @@ def market_from(body: object) -> MarketInfo:
     )
 
 
+def read_event(event: object, markets: list[MarketInfo], unread: dict[str, str]) -> None:
+    """The markets of an event into `markets`; of those that cannot be read, why, into `unread`."""
+    header = dict(_mapping(event, "event"))
+    bodies = header.pop("markets", None)
+    for body in bodies if isinstance(bodies, list) else []:
+        try:
+            markets.append(market_from({**_mapping(body, "market"), "events": [header]}))
+        except ParseError as error:
+            unread[str(body.get("slug", "?"))[:120] if isinstance(body, dict) else "?"] = str(error)
+
+
 def fees(fields: Mapping[str, Any]) -> FeeSchedule | None:
     """The schedule: `feesEnabled` false is free, a paying market without a readable schedule is unknown (None)."""
     enabled = fields.get("feesEnabled")

@@ -348,19 +348,6 @@ def spot(raw: Raw) -> PriceTick | None:
     )
 
 
-def klines(raw: Raw) -> list[tuple[int, float]]:
-    """(second of opening, closing price) of each candle, oldest first."""
-    rows = plain(raw)
-    if not isinstance(rows, list):
-        raise ParseError(f"klines were {type(rows).__name__}, not an array")
-    found = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) < 5 or isinstance(row[0], bool) or not isinstance(row[0], int):
-            raise ParseError(f"kline was {row!r:.60}")
-        found.append((row[0] // 1000, _price(float(number(row[4], "close")))))
-    return found
-
-
 @lru_cache(maxsize=1024)
 def asset_of(symbol: str) -> str:
     """btc of BTCUSDT, btc/usd, btc-usd, btcusd."""

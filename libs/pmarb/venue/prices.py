@@ -8,7 +8,8 @@ from typing import Final
 import httpx
 
 from pmarb.clock import Clock
-from pmarb.venue.parse import ParseError, PriceTick, Source, klines, rtds, spot
+from pmarb.venue.candles import Candle, candles, klines
+from pmarb.venue.parse import ParseError, PriceTick, Source, rtds, spot
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.sockets import Socket
 
@@ -83,12 +84,24 @@ class SpotFeed:
             start = fresh[-1][0] + 1
         return sorted(found.items())
 
+    async def candle(self, asset: str, interval: str, *, opens: int) -> Candle | None:
+        """The exchange's candle that begins at second `opens`; None while it has none, or answers with another."""
+        found = candles(await self._klines(asset, interval, opens, limit=1))
+        return next((candle for candle in found if candle.second == opens), None)
+
+    async def candles_since(self, asset: str, interval: str, *, second: int) -> list[Candle]:
+        """A page of candles from `second` on, the running one included, oldest first."""
+        return candles(await self._klines(asset, interval, second, limit=KLINES_A_PAGE))
+
     async def _page(self, asset: str, start: int) -> list[tuple[int, float]]:
+        return klines(await self._klines(asset, "1s", start, limit=KLINES_A_PAGE))
+
+    async def _klines(self, asset: str, interval: str, start: int, *, limit: int) -> bytes:
         query: dict[str, str | int] = {
             "symbol": f"{asset}{self._quote}".upper(),
-            "interval": "1s",
+            "interval": interval,
             "startTime": start * 1000,
-            "limit": KLINES_A_PAGE,
+            "limit": limit,
         }
         try:
             reply = await self._http.get(f"{self._rest_url}/api/v3/klines", params=query)
@@ -96,7 +109,7 @@ class SpotFeed:
             raise VenueUnavailable(f"klines: {str(error) or type(error).__name__}") from None
         if reply.status_code != httpx.codes.OK:
             raise VenueUnavailable(f"klines: HTTP {reply.status_code}")
-        return klines(reply.content)
+        return reply.content
 
     def _on_frame(self, raw: bytes, real: int) -> None:
         try:

@@ -16,6 +16,8 @@ from pmarb.venue.prices import OracleFeed, SpotFeed
 __all__ = [
     "POLYMARKET",
     "Discovery",
+    "Ended",
+    "Listing",
     "MarketFeed",
     "OracleFeed",
     "SpotFeed",
@@ -36,6 +38,9 @@ class VenueUrls:
     spot_ws: str
     spot_rest: str
 
+
+EVENTS_A_PAGE: Final = 100
+MOST_PAGES: Final = 20
 
 POLYMARKET: Final = VenueUrls(
     gamma="https://gamma-api.polymarket.com",
@@ -73,28 +78,73 @@ async def sandbox(http: httpx.AsyncClient, url: str) -> tuple[VenueUrls, ScaledC
         raise VenueUnavailable(f"{url} did not answer like a sandbox: {error!r}") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a tag's events hold: markets as Gamma tells them, and what could not be read, by slug."""
+
+    markets: tuple[MarketInfo, ...]
+    unread: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What the venue says of a closed market's prices, None where it does not."""
+
+    price_to_beat: float | None
+    final_price: float | None
+
+
 class Discovery:
-    """Finds markets by their computed slugs and checks Gamma's word against the CLOB's."""
+    """Finds markets by slug or by their asset's tag, and checks Gamma's word against the CLOB's.
+
+    Every read raises VenueUnavailable (ask again later), and ParseError where the venue contradicts itself.
+    """
 
     def __init__(self, *, urls: VenueUrls, http: httpx.AsyncClient) -> None:
         self._urls = urls
         self._http = http
 
     async def market(self, slug: str) -> MarketInfo | None:
-        """The market, confirmed by the CLOB; None while either does not know it yet.
-
-        Raises:
-            VenueUnavailable: ask again later.
-            ParseError: the venue contradicts itself or cannot be read.
-        """
+        """The market, confirmed by the CLOB; None while either does not know it yet."""
         found = await self._maybe(f"{self._urls.gamma}/markets/slug/{slug}")
         if found is None:
             return None
         info = gamma.market(found)
         if info.slug != slug:
             raise ParseError(f"asked for {slug}, was answered {info.slug}")
+        return await self.confirmed(info)
+
+    async def confirmed(self, info: MarketInfo) -> MarketInfo | None:
+        """A market that Gamma told, with the CLOB's word on its tokens and fees; None while that does not know it."""
         details = await self._maybe(f"{self._urls.clob}/clob-markets/{info.condition_id}")
         return None if details is None else gamma.confirmed(info, details)
+
+    async def listed(self, tag: str, *, ends_after: str, ends_before: str) -> Listing:
+        """All open markets of the events with this tag that end between two ISO times."""
+        markets: list[MarketInfo] = []
+        unread: dict[str, str] = {}
+        query = {"tag_slug": tag, "closed": "false", "limit": str(EVENTS_A_PAGE)}
+        query |= {"end_date_min": ends_after, "end_date_max": ends_before}
+        for _ in range(MOST_PAGES):
+            page = plain(await _get(self._http, f"{self._urls.gamma}/events/keyset", query))
+            events = page.get("events") if isinstance(page, dict) else None
+            if not isinstance(events, list):
+                raise ParseError("a page of events was none")
+            for event in events:
+                gamma.read_event(event, markets, unread)
+            if not page.get("next_cursor"):
+                break
+            query["after_cursor"] = str(page["next_cursor"])
+        return Listing(markets=tuple(markets), unread=unread)
+
+    async def ended(self, slug: str) -> Ended | None:
+        """Opening and closing price of a closed market; None while it is open."""
+        found = await self._maybe(f"{self._urls.gamma}/markets/slug/{slug}")
+        body = None if found is None else plain(found)
+        if not isinstance(body, dict) or body.get("closed") is not True:
+            return None
+        opened, closed = gamma.strikes(body)
+        return Ended(price_to_beat=opened, final_price=closed)
 
     async def _maybe(self, url: str) -> bytes | None:
         try:
@@ -107,9 +157,9 @@ class _NotFound(VenueUnavailable):
     """404: it does not exist, or not yet."""
 
 
-async def _get(http: httpx.AsyncClient, url: str) -> bytes:
+async def _get(http: httpx.AsyncClient, url: str, query: dict[str, str] | None = None) -> bytes:
     try:
-        reply = await http.get(url)
+        reply = await http.get(url, params=query)
     except httpx.HTTPError as error:
         raise VenueUnavailable(f"{url}: {str(error) or type(error).__name__}") from None
     if reply.status_code == httpx.codes.NOT_FOUND:

@@ -1,9 +1,10 @@
-"""Which windows a service follows: settings shared by whoever listens to the public feeds."""
+"""Which markets a service follows: settings shared by whoever listens to the public feeds."""
 
 from pydantic import Field, field_validator
 
 from pmarb.settings import Settings
-from pmarb.venue.gamma import NAMES, WINDOW_S
+from pmarb.venue.gamma import FAMILIES
+from pmarb.venue.rules import NAMES
 
 
 class WindowSettings(Settings):
@@ -12,7 +13,7 @@ class WindowSettings(Settings):
     assets: str = Field(
         default="btc,eth", description="underlyings, comma-separated: btc, eth, sol, xrp, doge, bnb, hype"
     )
-    families: str = Field(default="5m,15m", description="windows, comma-separated: 5m, 15m, 4h")
+    families: str = Field(default="5m,15m", description=f"comma-separated: {', '.join(FAMILIES)}")
 
     @field_validator("assets")
     @classmethod
@@ -22,7 +23,7 @@ class WindowSettings(Settings):
     @field_validator("families")
     @classmethod
     def _known_families(cls, value: str) -> str:
-        return _all_in(value, tuple(WINDOW_S))
+        return _all_in(value, FAMILIES)
 
     @property
     def asset_list(self) -> tuple[str, ...]:
