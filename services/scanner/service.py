@@ -68,8 +68,7 @@ class ScannerService:
         heartbeat: Heartbeat,
         member: str | None = None,
     ) -> None:
-        self._bus = bus
-        self._clock = clock
+        self._bus, self._clock = bus, clock
         self._assets = assets
         self._history_s = LONG_HISTORY_S if {"4h", *SLOW_FAMILIES} & set(families) else HISTORY_S
         self._heartbeat = heartbeat
@@ -101,12 +100,10 @@ class ScannerService:
         )
         self._claims = Claims(member or member_name())
         self._healing: set[asyncio.Task[None]] = set()
-        self._members: list[str] = []
-        self._pending: dict[str, Opportunity] = {}
+        self._members, self._pending = list[str](), dict[str, Opportunity]()
         self._wake = asyncio.Event()
         self._venue_backoff = Backoff("venue")
-        self._rules = RuleBook()
-        self._reread: deque[str] = deque()
+        self._rules, self._reread = RuleBook(), deque[str]()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan until `stop`."""
