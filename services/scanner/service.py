@@ -311,9 +311,9 @@ class ScannerService:
             disagreements=counters.disagreed,
             freezes=counters.frozen,
             silences=self._spot.socket.silences + self._oracle.socket.silences,
-            mirror_alarms=board.alarms,
+            mirror_alarms=self.board.alarms,
             refused=len(self._catalogue.refused),
-            families={family: dict(reasons) for family, reasons in sorted(board.census().items())},
+            families={family: dict(reasons) for family, reasons in sorted(self.board.census().items())},
             **self.references.summary(),
         )
         if scanned:
