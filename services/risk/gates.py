@@ -153,14 +153,14 @@ def _fresh(case: Case) -> Iterator[Gate]:
     yield Gate(Reason.EXPIRED, late <= 0, "late_ms", _ms(late), 0)
     ahead = opportunity.ts_init - now
     yield Gate(Reason.CLOCK_SKEW, ahead <= limits.clock_skew, "ahead_ms", _ms(ahead), _ms(limits.clock_skew))
-    for reason, seen, allowed in (
-        (Reason.STALE_BOOK, case.leg.book_ts_init, limits.book_age(opportunity.family)),
-        (Reason.STALE_SPOT, opportunity.spot_ts_init, limits.stale_spot),
-        (Reason.STALE_REFERENCE, opportunity.reference_ts_init, limits.stale_reference),
+    for reason, name, seen, allowed in (
+        (Reason.STALE_BOOK, "book_age_ms", case.leg.book_ts_init, limits.book_age(opportunity.family)),
+        (Reason.STALE_SPOT, "spot_age_ms", opportunity.spot_ts_init, limits.stale_spot),
+        (Reason.STALE_REFERENCE, "settlement_age_ms", opportunity.reference_ts_init, limits.stale_reference),
     ):
-        yield Gate(reason, now - seen <= allowed, "age_ms", _ms(now - seen), _ms(allowed))
+        yield Gate(reason, now - seen <= allowed, name, _ms(now - seen), _ms(allowed))
     mid, price = opportunity.mid, case.leg.price
-    yield Gate(Reason.CROSSED_BOOK, mid < price, "mid", mid, price)
+    yield Gate(Reason.CROSSED_BOOK, mid < price, "mid_below_offer", mid, price)
 
 
 def _price(case: Case) -> Iterator[Gate]:
@@ -193,20 +193,20 @@ def _edge(case: Case) -> Iterator[Gate]:
     per_share = case.fees.fee(shares=ONE, price=leg.price)
     net = opportunity.fair - leg.price - per_share  # Ours, from the parts: the sender's sum is not trusted
     needed = max(case.limits.min_edge, opportunity.threshold)
-    yield Gate(Reason.EDGE_TOO_THIN, net >= needed, "net", net, needed)
+    yield Gate(Reason.EDGE_TOO_THIN, net >= needed, "net_edge", net, needed)
 
 
 def _sizes(case: Case) -> Iterator[Gate]:
     """Counts, then every cap: each must leave room for the least the venue takes."""
     portfolio, limits, now = case.portfolio, case.limits, case.now
     orders, positions = portfolio.open_orders(now), portfolio.positions(now)
-    yield Gate(Reason.TOO_MANY_ORDERS, orders < limits.max_open_orders, "open", orders, limits.max_open_orders)
+    yield Gate(Reason.TOO_MANY_ORDERS, orders < limits.max_open_orders, "orders_open", orders, limits.max_open_orders)
     held = positions >= limits.max_positions and portfolio.exposure_of_market(case.leg.market, now) > ZERO
     room = positions < limits.max_positions or held
     yield Gate(Reason.TOO_MANY_POSITIONS, room, "positions", positions, limits.max_positions)
     case.least = least_shares(case.leg, limits)
     offered = round_down(case.leg.shares, SHARE_GRID)
-    yield Gate(Reason.BELOW_MINIMUM, offered >= case.least, "displayed", offered, case.least)
+    yield Gate(Reason.BELOW_MINIMUM, offered >= case.least, "shares_displayed", offered, case.least)
     case.needed, case.held, caps = case.cost(case.least), portfolio.exposure(now), []
     for cap in _caps(case):
         caps.append(cap)
@@ -227,7 +227,9 @@ def _caps(case: Case) -> Iterator[Cap]:
     market = limits.market_pct * equity - portfolio.exposure_of_market(case.leg.market, now)
     yield Cap("market_room_usd", Reason.MARKET_CAP, market)
     yield Cap(
-        "event", Reason.EVENT_CAP, limits.event_pct * equity - portfolio.exposure_of_event(opportunity.event, now)
+        "event_room_usd",
+        Reason.EVENT_CAP,
+        limits.event_pct * equity - portfolio.exposure_of_event(opportunity.event, now),
     )
     bet = portfolio.exposure_of_underlying(
         opportunity.underlying, expiry=opportunity.expiry, within=limits.same_expiry, now=now
@@ -269,14 +271,16 @@ def _losses(case: Case) -> Iterator[Gate]:
     fallen = portfolio.drawdown
     yield Gate(Reason.DRAWDOWN, fallen < limits.drawdown_kill_pct, "drawdown", fallen, limits.drawdown_kill_pct)
     worst = -limits.daily_loss_pct * portfolio.capital
-    yield Gate(Reason.DAILY_LOSS, portfolio.day_pnl > worst, "today", portfolio.day_pnl, worst)
+    yield Gate(Reason.DAILY_LOSS, portfolio.day_pnl > worst, "pnl_today", portfolio.day_pnl, worst)
     burnt, bearable = portfolio.fees_today, limits.fee_burn_pct * equity
     yield Gate(Reason.FEE_BURN, burnt < bearable, "fees_today", burnt, bearable)
     z = calibration_z(portfolio, limits)
-    yield Gate(Reason.CALIBRATION, z is None or z >= limits.calibration_z, "z", _or(z), limits.calibration_z)
+    yield Gate(
+        Reason.CALIBRATION, z is None or z >= limits.calibration_z, "calibration_z", _or(z), limits.calibration_z
+    )
     ratio = reject_ratio(portfolio, limits)
     yield Gate(
-        Reason.REJECT_RATIO, ratio is None or ratio <= limits.reject_ratio, "ratio", _or(ratio), limits.reject_ratio
+        Reason.REJECT_RATIO, ratio is None or ratio <= limits.reject_ratio, "refused", _or(ratio), limits.reject_ratio
     )
     cooling = cooling_until(portfolio, limits) - case.now
     calm = cooling <= 0 or case.reducing
@@ -323,7 +327,7 @@ def _repeats(case: Case) -> Iterator[Gate]:
 def _rate(case: Case) -> Iterator[Gate]:
     portfolio, limits, now = case.portfolio, case.limits, case.now
     trades = portfolio.trades_today(now)
-    yield Gate(Reason.TRADES_PER_DAY, trades < limits.trades_per_day, "trades", trades, limits.trades_per_day)
+    yield Gate(Reason.TRADES_PER_DAY, trades < limits.trades_per_day, "trades_today", trades, limits.trades_per_day)
     for seconds, allowed in ((1, limits.orders_per_second), (60, limits.orders_per_minute)):
         sent = portfolio.approvals_since(now - seconds * NANOS)
         yield Gate(Reason.ORDER_RATE, sent < allowed, f"approvals_in_{seconds}_s", sent, allowed)

@@ -61,6 +61,18 @@ async def happens(orders: Orders, order_hash: str, *events: OrderEvent) -> Order
     return found[1]
 
 
+async def test_while_reducing_only_the_other_outcome_of_what_is_held_passes(pool: Pool, database_url: str) -> None:
+    orders = Orders(pool)
+    assert await orders.insert(an_order(), CONTEXT) is Gate.INSERTED
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO trades VALUES ('t1', '0x1', 6, 0.5, 0.1, 'provisional', 1, 1)")
+        connection.execute("UPDATE trading_state SET state = 'REDUCING', clears_at = %s", (NOW + 10**12,))
+    assert await orders.insert(an_order(2), CONTEXT) is Gate.HALTED
+    assert await orders.insert(an_order(3, market="0xother", token="7"), CONTEXT) is Gate.HALTED
+    assert await orders.insert(an_order(4, token="1002", shares=Decimal("6.01")), CONTEXT) is Gate.HALTED
+    assert await orders.insert(an_order(5, token="1002"), CONTEXT) is Gate.INSERTED
+
+
 async def test_an_order_is_written_with_its_reservation_in_one_step(pool: Pool) -> None:
     orders, book = Orders(pool), LedgerBook(pool)
     assert await orders.insert(an_order(), CONTEXT) is Gate.INSERTED

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import redis
 
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.messages import Alert, Approval, Message, Rejection, Stream
@@ -201,6 +202,44 @@ async def test_a_day_stop_is_stored_announced_and_survives(
     assert row == ("HALTED", "risk")
 
 
+LOSSES = {
+    # (settlements, dollars lost by each, what stops and why, when it ends)
+    "drawdown": (1, "60.5", "KILLED", "drawdown 20.2% from the peak of $300.00"),
+    "calibration": (30, "0.01", "HALTED", "the last 30 positions paid 5.7 standard deviations less than they cost"),
+    "loss streak": (6, "0.01", "REDUCING", "6 losses in a row, cooling down for 60 minutes"),
+}
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+async def test_a_stop_outlives_kill_9_and_a_lost_redis(
+    start: Callable[..., Risk], redis_bus: RedisBus, redis_url: str, database_url: str, kind: str
+) -> None:
+    count, lost, state, why = LOSSES[kind]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO settlements (token, market, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at)"
+            " SELECT 't' || n, 'm', 's', 'Up', false, 5, 2.5, 0.0875, 0, %s::numeric, %s + n"
+            " FROM generate_series(1, %s) n",
+            (f"-{lost}", now_ns() - 60 * NANOS, count),
+        )
+    risk = start()
+    assert why in await risk.wrote("breaker_tripped")
+    risk.end(signal.SIGKILL)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    successor = start()
+    await successor.wrote(f"portfolio_rebuilt module=services.risk.service state={state}")
+    await redis_bus.publish(fresh(1, now_ns()))
+    (answer,) = await answers(redis_bus, 1)
+    assert isinstance(answer, Rejection)
+    assert answer.reason in ("trading_killed", "trading_halted", "reducing_only")
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT state, who, why, clears_at > 0 FROM trading_state").fetchone()
+        told = connection.execute("SELECT count(*) FROM state_log").fetchone()
+    assert row == (state, "risk", why, state == "REDUCING")
+    assert told == (1,), "it was not entered a second time"
+
+
 async def test_limits_that_changed_and_limits_that_forbid_everything_are_said(
     start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
 ) -> None:
@@ -227,7 +266,6 @@ async def test_limits_that_changed_and_limits_that_forbid_everything_are_said(
 async def test_rubbish_on_a_stream_is_set_aside(
     start: Callable[..., Risk], redis_bus: RedisBus, redis_url: str
 ) -> None:
-    import redis
 
     with redis.Redis.from_url(redis_url) as client:
         client.xadd("opportunities", {"type": "Opportunity", "body": "{not json"})

@@ -45,7 +45,7 @@ async def test_every_question_of_what_was_traded_denied_or_never_was(
     traded = json.loads(asked.stdout)
     gates = {name: (value, limit, passed) for name, value, limit, passed in traded["judged"]["gates"]}
     assert traded["judged"]["verdict"] == "approved"
-    assert gates["net"] == ("0.1025", "0.06", True)
+    assert gates["net_edge"] == ("0.1025", "0.06", True)
     assert all(passed for _, _, passed in gates.values())
     denied = pm_arb("why", "opp-2")
     assert "denied: the spot price was too old to trust" in denied.stdout

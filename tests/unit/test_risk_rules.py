@@ -246,7 +246,7 @@ def test_the_minimum_may_pass_the_order_cap_but_not_the_wider_one() -> None:
 
 
 def test_losses_stop_and_say_how_much() -> None:
-    assert denied(an_opportunity(), a_portfolio(results=lost(15))).detail == "today=-15 limit=-15"
+    assert denied(an_opportunity(), a_portfolio(results=lost(15))).detail == "pnl_today=-15 limit=-15"
     assert (
         denied(
             an_opportunity(), a_portfolio(capital=Decimal(900), realised=Decimal(-180), peak=Decimal(900)), ROOMY
@@ -270,7 +270,7 @@ def test_thirty_positions_that_win_less_than_they_cost_stop_trading_for_a_person
     portfolio.outcomes.extend([Outcome(cost=Decimal("0.5"), paid=Decimal(1))] * 8)
     assert calibration_z(portfolio, LIMITS) == pytest.approx(-7 / (30 * 0.25) ** 0.5)
     refusal = denied(an_opportunity(), portfolio)
-    assert (refusal.reason, refusal.detail) == (Reason.CALIBRATION, "z=-2.556 limit=-2.5")
+    assert (refusal.reason, refusal.detail) == (Reason.CALIBRATION, "calibration_z=-2.556 limit=-2.5")
     breaker = tripped(portfolio, LIMITS, now=AT)
     assert breaker is not None
     assert (breaker.state, breaker.clears_at) == (TradingState.HALTED, 0)
@@ -298,7 +298,7 @@ def test_refusals_stop_trading_but_late_orders_and_pauses_do_not() -> None:
     approved(an_opportunity(), portfolio)  # Twelve of twenty are sixty percent, no more
     portfolio.on_order(an_answer(33, OrderState.REJECTED, "invalid signature"))
     portfolio.on_order(an_answer(33, OrderState.REJECTED, "invalid signature"))
-    assert denied(an_opportunity(), portfolio).detail == "ratio=0.65 limit=0.6"
+    assert denied(an_opportunity(), portfolio).detail == "refused=0.65 limit=0.6"
     breaker = tripped(portfolio, LIMITS, now=AT)
     assert breaker is not None
     assert (breaker.state, breaker.why) == (TradingState.HALTED, "the venue refused 65% of the last 20 orders")

@@ -60,6 +60,10 @@ _GATE: Final[LiteralString] = """
     ), allowed AS (
         SELECT 1 FROM gate
         WHERE state = 'ACTIVE' OR (state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(created_at)s)
+            OR (state = 'REDUCING' AND %(shares)s::numeric <= (  -- Only what is held of the market's other outcome
+                SELECT coalesce(sum(CASE WHEN o.token = %(token)s THEN -t.shares ELSE t.shares END), 0)
+                FROM trades t JOIN orders o USING (order_hash)
+                WHERE o.market = %(market)s AND o.side = 'BUY' AND t.status <> 'failed'))
     ), placed AS (
         INSERT INTO orders (order_hash, opportunity_id, leg, slug, event, underlying, family, market, token, outcome,
             side, order_type, limit_price, shares, usd, reserved, fee_rate, fee_exponent, fair, expiry, expires_at,
@@ -103,7 +107,8 @@ class Orders:
 
     async def insert(self, order: Order, context: Context) -> Gate:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
-        leg) is there already or trading is stopped. A change of the trading state waits for it and it for that."""
+        leg) is there already or trading is stopped; while it is REDUCING only what lowers exposure passes. A change of
+        the trading state waits for it and it for that."""
         allowed, placed = await self._gate.run(_parameters(order, context))
         if placed == b"t":
             return Gate.INSERTED
