@@ -7,7 +7,7 @@ import typer
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db import foreign as movements
-from pmarb.db import views
+from pmarb.db import rules, views
 from pmarb.domain.ledger import Account, equity
 from pmarb.settings import Settings
 from services.cli import context
@@ -37,6 +37,7 @@ def status(json: Json = False) -> None:
             "open_orders": len(views.open_orders(ledger)),
             "positions": len(views.positions(ledger)),
             "foreign": movements.listed(ledger, limit=20),
+            "halted_markets": rules.changes(ledger),
             "tick_to_wire_ms": views.tick_to_wire(ledger),
         }
         if json:
@@ -86,6 +87,9 @@ def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Con
     foreign = movements.listed(ledger, limit=500)
     if foreign:
         say(f"foreign    [red]{len(foreign)} movements of this wallet are not ours[/red]: `pm-arb foreign` lists them")
+    changed = rules.changes(ledger)
+    if changed:
+        say(f"rules      [red]changed in {len(changed)} markets[/red], which are halted: `pm-arb ack` lists them")
     if speed.n:
         say(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
 

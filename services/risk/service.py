@@ -55,7 +55,7 @@ log = logs.get(__name__)
 
 LOCK = 7002
 BACKLOG = 20_000
-SCANS_KEPT = 3 * DAY
+KEPT = 3 * DAY  # Scans, and rules of markets gone by
 KEEP_MS = 600_000  # Streams keep ten minutes of what every group has read
 
 
@@ -103,7 +103,7 @@ class RiskService:
                 tasks.create_task(every(RESYNC_EVERY, self._resync, stop))
                 tasks.create_task(every(0.2, self._store_verdicts, stop))
                 tasks.create_task(every(10.0, self._summary, stop))
-                tasks.create_task(every(3600.0, self._forget_scans, stop))
+                tasks.create_task(every(3600.0, self._forget_old, stop))
                 if self._gatekeeper.guards:
                     tasks.create_task(every(LOOK_EVERY, self._look_at_gate, stop))
             await self._store_verdicts()
@@ -362,9 +362,11 @@ class RiskService:
             await verdicts.store(self._db, batch)
             await scans.store(self._db, seen)
 
-    async def _forget_scans(self) -> None:
+    async def _forget_old(self) -> None:
+        before = self._clock.now() - KEPT
         async with self._db_turn:
-            await scans.forget(self._db, before=self._clock.now() - SCANS_KEPT)
+            await scans.forget(self._db, before=before)
+            await rules.forget(self._db, before=before)
 
     async def _summary(self) -> None:
         if self._counts:

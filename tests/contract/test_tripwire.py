@@ -12,6 +12,7 @@ import httpx
 import psycopg
 
 from pmarb.bus.streams import RedisBus
+from pmarb.db import rules
 from pmarb.domain.messages import Alert, Approval, MarketRules, Rejection, Stream
 from pmarb.domain.values import NANOS
 from tests.builders import NOW
@@ -25,7 +26,7 @@ RULES = {"fee": "0.07^1", "tick": "0.01", "min_size": "5", "delay": "yes", "temp
 def seen(number: int, **changes: str) -> MarketRules:
     return MarketRules(
         slug=f"m{number}", market=f"0xm{number}", series="btc-5m", rules=RULES | changes,
-        ts_event=NOW + number * NANOS, ts_init=NOW,
+        ts_event=now_ns() + number, ts_init=NOW,
     )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ async def test_a_changed_rule_halts_that_market_alone_through_restarts_until_it_
     await redis_bus.publish(fresh(2, now_ns(), opportunity_id="opp-3"))
     assert [a for a in await answers(redis_bus, 3) if a.opportunity_id == "opp-3" and isinstance(a, Rejection)]
     assert "fee 0.07^1 -> 0.1^1" in pm_arb("ack").stdout
+    assert "changed in 2 markets" in pm_arb("status").stdout
     assert "Say why" in pm_arb("ack", "m2").stderr
     done = pm_arb("ack", "m2", "--reason", "announced by the venue")
     assert "Trading again: m2, m4" in done.stdout, done.stderr
@@ -69,6 +71,16 @@ async def test_a_changed_rule_halts_that_market_alone_through_restarts_until_it_
         if latest and isinstance(latest[0], Approval):
             return
     raise AssertionError("still denied")
+
+
+async def test_old_rules_are_forgotten_but_for_what_new_windows_are_compared_with(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        for number, what in ((1, ""), (2, ""), (3, "fee 1 -> 2")):
+            await rules.keep(connection, seen(number), changed=what)
+        await rules.forget(connection, before=now_ns() + NANOS)
+        left = await (await connection.execute("SELECT slug FROM market_rules")).fetchall()
+        assert left == [("m2",)]
+        assert await rules.known(connection, seen(9)) == rules.Known(rules=RULES, same_market=False)
 
 
 def test_the_sandbox_changes_fee_tick_minimum_and_delay(

@@ -59,6 +59,16 @@ async def waiting(connection: Connection) -> dict[str, str]:
     return {row[0]: row[1] async for row in cursor}
 
 
+async def forget(connection: Connection, *, before: int) -> None:
+    """Drop what is older, but for the newest rules of each series that nobody has to look at."""
+    await connection.execute(
+        "DELETE FROM market_rules WHERE seen_at < %s AND market NOT IN ("
+        " SELECT DISTINCT ON (series) market FROM market_rules WHERE changed = '' OR acknowledged_at > 0"
+        " ORDER BY series, greatest(seen_at, acknowledged_at) DESC)",
+        (before,),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A market halted by itself."""
