@@ -24,7 +24,7 @@ def lenient(limits: Limits) -> Limits:
         orders_per_minute=MANY,
         entries_per_window=MANY,
         losses_in_a_row=MANY,
-        calibration_z=-float(MANY),
+        calibration_z=Decimal(-MANY),
         reject_ratio=Decimal(1),
         duplicate_cooldown=0,
         daily_loss_pct=Decimal(1),

@@ -35,7 +35,7 @@ HOURS: Final = 5.0
 ROUNDS: Final = 1000
 BANKROLL: Final = Decimal(2000)
 """Enough that the day's stops rarely end a seed before its evidence is in; an order is still five dollars."""
-RISK: Final = RiskLimits(losses_in_a_row=50, calibration_z=-100.0)
+RISK: Final = RiskLimits(losses_in_a_row=50, calibration_z=Decimal(-100))
 """For the same reason no rest after six losses, nor an end when the fair values prove wrong: either would save money
 that is not there, and cost evidence."""
 LIMITS: Final = Limits(order_usd=Decimal(5), model=Model(cv_sigma=0.4))

@@ -3,7 +3,6 @@
 `judge` stops at the first that is not passed, `pm-arb why` shows all. Pure and lazy.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -287,15 +286,15 @@ def _losses(case: Case) -> Iterator[Gate]:
     yield Gate(Reason.LOSS_STREAK, calm, "losses_in_a_row", portfolio.losses_in_a_row, limits.losses_in_a_row)
 
 
-def calibration_z(portfolio: Portfolio, limits: Limits) -> float | None:
+def calibration_z(portfolio: Portfolio, limits: Limits) -> Decimal | None:
     """How many standard deviations the latest positions paid less than they cost; None for too few of them."""
     if len(portfolio.outcomes) < limits.calibration_window:
         return None
     latest = list(portfolio.outcomes)[-limits.calibration_window :]
-    variance = float(sum(o.cost * (ONE - o.cost) for o in latest))
+    variance = sum((o.cost * (ONE - o.cost) for o in latest), ZERO)
     if variance <= 0:
         return None
-    return float(sum(o.paid - o.cost for o in latest)) / math.sqrt(variance)
+    return sum((o.paid - o.cost for o in latest), ZERO) / variance.sqrt()
 
 
 def reject_ratio(portfolio: Portfolio, limits: Limits) -> Decimal | None:

@@ -41,7 +41,9 @@ class RiskSettings(Settings):
     losses_in_a_row: int = Field(default=6, ge=1, le=100, description="losses in a row that pause new entries")
     cool_down_minutes: int = Field(default=60, ge=1, le=1440, description="for so many minutes")
     reject_ratio_pct: Decimal = Field(default=Decimal(60), ge=0, lt=100, description="of 20 orders refused: halt")
-    calibration_z: float = Field(default=-2.5, lt=0, ge=-10, description="of 30 positions, below: halt for a person")
+    calibration_z: Decimal = Field(
+        default=Decimal("-2.5"), lt=0, ge=-10, description="of 30 positions, below: halt for a person"
+    )
     max_trades_day: int = Field(default=0, ge=0, le=1000, description="0: 200 in the sandbox and on paper, 10 live")
 
     def limits(self) -> Limits:

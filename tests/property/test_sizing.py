@@ -134,14 +134,17 @@ def test_a_larger_edge_is_a_larger_order_until_a_cap(sizing: Sizing) -> None:
 
 def test_capital_is_shared_by_the_chance_to_earn_anything() -> None:
     sixty = Decimal("0.6")
-    good, bad = Record(count=100, total=20.0, squares=100.0), Record(count=100, total=-30.0, squares=100.0)
+    good, bad = (
+        Record(count=100, total=Decimal(20), squares=Decimal(100)),
+        Record(count=100, total=Decimal(-30), squares=Decimal(100)),
+    )
     assert share_of("new", {}, most=sixty) == 1
     assert share_of("new", {"old": Record()}, most=sixty) == Decimal("0.5")
     assert share_of("good", {"good": good, "new": Record()}, most=sixty) == sixty
     assert share_of("new", {"good": good, "new": Record()}, most=sixty) == Decimal("0.3380")
     assert share_of("bad", {"good": good, "bad": bad}, most=sixty) == 0
     assert share_of("good", {"good": good, "bad": bad}, most=sixty) == 1
-    names = {name: Record(count=50, total=n, squares=60.0) for n, name in enumerate("abcd")}
+    names = {name: Record(count=50, total=Decimal(n), squares=Decimal(60)) for n, name in enumerate("abcd")}
     shares = {name: share_of(name, names, most=sixty) for name in names}
     assert Decimal("0.999") < sum(shares.values()) <= 1
     assert list(shares.values()) == sorted(shares.values())

@@ -23,7 +23,7 @@ WITH of_token AS (
     SELECT DISTINCT ON (token) token, coalesce(v.opportunity->>'strategy', '') AS strategy
     FROM orders LEFT JOIN verdicts v USING (opportunity_id) ORDER BY token, created_at),
 returns AS (
-    SELECT strategy, (s.pnl / (s.cost + s.fees))::float8 AS gain
+    SELECT strategy, s.pnl / (s.cost + s.fees) AS gain
     FROM settlements s JOIN of_token USING (token) WHERE s.cost + s.fees > 0)
 SELECT strategy, count(*), sum(gain), sum(gain * gain) FROM returns GROUP BY strategy
 """

@@ -59,7 +59,7 @@ class Limits:
     reject_window: int = 20
     reject_ratio: Decimal = Decimal("0.6")
     calibration_window: int = 30
-    calibration_z: float = -2.5
+    calibration_z: Decimal = Decimal("-2.5")
     losses_in_a_row: int = 6
     cool_down: int = 3600 * NANOS
     price_low: Decimal = Decimal("0.05")

@@ -112,8 +112,8 @@ class Record:
     """What a strategy's settled positions earned for a dollar staked: how many, their sum and sum of squares."""
 
     count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    total: Decimal = ZERO
+    squares: Decimal = ZERO
 
     @property
     def chance(self) -> float:
@@ -124,7 +124,7 @@ class Record:
         variance = (self.squares - self.count * mean * mean) / (self.count - 1)
         if variance <= 0:
             return 0.5
-        return NormalDist().cdf(mean / math.sqrt(variance / self.count))
+        return NormalDist().cdf(float(mean) / math.sqrt(variance / self.count))
 
 
 def share_of(strategy: str, records: Mapping[str, Record], *, most: Decimal) -> Decimal:
