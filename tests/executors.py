@@ -70,7 +70,10 @@ class Ground:
 
     def best_ask(self, token: str) -> tuple[Decimal, Decimal] | None:
         """(ask, tick), None without one."""
-        book = self.get(f"{self.ready['clob']}/book", token_id=token)
+        reply = self.http.get(f"{self.ready['clob']}/book", params={"token_id": token})
+        if reply.status_code == httpx.codes.NOT_FOUND:  # The market has closed meanwhile
+            return None
+        book = reply.raise_for_status().json()
         if not book["asks"]:
             return None
         return Decimal(book["asks"][-1]["price"]), Decimal(book["tick_size"])
