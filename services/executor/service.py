@@ -53,10 +53,10 @@ class Executor:
         async with asyncio.TaskGroup() as group:
             for follower in self._followers:
                 group.create_task(follower.run(done))
+            group.create_task(self._brake.watch(done))  # First: a kill does not wait until the books are read
+            group.create_task(self._control(done))
             await self._reconciler.start()
             group.create_task(self._reconciler.run(done))
-            group.create_task(self._brake.watch(done))
-            group.create_task(self._control(done))
             await self._approvals(stop)
             await self._brake.flat(who="signal", why="the process was told to stop")
             done.set()
