@@ -15,8 +15,12 @@ from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
 from services.scanner.explain import explained
 from services.scanner.limits import SLOW_FAMILIES
+from services.scanner.relations import Bundle, bundles, judge
 
 MS: Final = 1_000_000
+SETS_EVERY: Final = 2 * NANOS
+SET_COOLDOWN_S: Final = 30.0
+"""Venue seconds before the same set is told again."""
 
 
 class Proofs(Protocol):
@@ -46,6 +50,7 @@ class Board:
         self.underlyings = {asset: Underlying(asset) for asset in assets}
         self._told_at = clock.now()
         self.alarms = 0
+        self.sets_found = 0
         self._limits = limits
         self._clock = clock
         self._proofs = proofs
@@ -56,6 +61,9 @@ class Board:
         self._by_asset: dict[str, list[Watched]] = {asset: [] for asset in assets}
         self._by_token: dict[str, Watched] = {}
         self._slow: deque[Watched] = deque()
+        self._sets: deque[Bundle] = deque()
+        self._sets_proven = 0
+        self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
 
     @property
     def slugs(self) -> set[str]:
@@ -82,6 +90,7 @@ class Board:
         for token in tokens:
             self._by_token.pop(token, None)
         self._cooldown.forget(tokens)
+        self._set_cooldown.forget(tokens)
         return tokens
 
     def account(self) -> tuple[Scanned, ...]:
@@ -119,9 +128,23 @@ class Board:
         watched.up, watched.down = up, down
         watched.paused, watched.broken_since = False, 0
 
-    def related(self) -> list[Watched]:
-        """All markets that are scanned, for those who compare them with each other."""
-        return list(self._watched.values())
+    def look_at_sets(self, most: int) -> None:
+        """Compare markets with each other, some sets in turn; all are proven anew once the last was looked at."""
+        now, real = self._clock.now(), self._clock.real()
+        if not self._sets and real - self._sets_proven > SETS_EVERY:
+            self._sets_proven = real
+            self._sets.extend(bundles(list(self._watched.values())))
+        for _ in range(min(most, len(self._sets))):
+            bundle = self._sets.popleft()
+            members = [side.watched for side in bundle.sides]
+            if any(self._watched.get(member.market.slug) is not member for member in members):
+                continue
+            for member in members:
+                member.proven = min(self._proofs.proven(token) for token in member.market.tokens)
+            found = judge(bundle, self._limits, now=now, real=real)
+            if found is not None and self._set_cooldown.admits(found):
+                self.sets_found += 1
+                self._on_found(replace(found, tick_real=real, found_real=self._clock.real()))
 
     def census(self) -> dict[str, Counter[str]]:
         """By family, what the last look at each market came to: `found`, or the reason why not."""

@@ -76,6 +76,7 @@ class Limits:
     near_tie_bps: float = 1.0
     mirror_ticks: float = 1.0
     mirror_ms: int = 750
+    leg_skew_ms: int = 250
     ttl_s: float = 2.0
     cooldown_s: float = 1.0
     grown: Decimal = Decimal("0.01")

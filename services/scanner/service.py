@@ -43,6 +43,7 @@ SUMMARY_EVERY: Final = 10.0
 REFER_EVERY: Final = 0.5
 SLOW_EVERY: Final = 0.1
 SLOW_AT_ONCE: Final = 10
+SETS_AT_ONCE: Final = 50
 """A hundred slow markets a second, a millisecond at a time."""
 HISTORY_S: Final = 2400
 LONG_HISTORY_S: Final = 8400
@@ -178,6 +179,7 @@ class ScannerService:
 
     async def _look_at_slow(self) -> None:
         self.board.look_at_slow(SLOW_AT_ONCE)
+        self.board.look_at_sets(SETS_AT_ONCE)
 
     async def _read_again(self) -> None:
         """Look at the rules of the next market of ours; where they are others, tell risk and price by the new ones."""
@@ -269,7 +271,7 @@ class ScannerService:
         self.board.on_books(books, real)
 
     def _on_found(self, opportunity: Opportunity) -> None:
-        self._pending[opportunity.legs[0].token] = opportunity  # The latest of a token replaces what waits
+        self._pending[_key(opportunity)] = opportunity  # The latest of the same tokens replaces what waits
         self._wake.set()
 
     async def _publish(self, stop: asyncio.Event) -> None:
@@ -285,7 +287,7 @@ class ScannerService:
             try:
                 await self._bus.publish(*live)
             except BusUnavailable as error:
-                self._pending = {o.legs[0].token: o for o in live} | self._pending
+                self._pending = {_key(o): o for o in live} | self._pending
                 await backoff.wait(error)
                 self._wake.set()
                 continue
@@ -311,6 +313,7 @@ class ScannerService:
             disagreements=counters.disagreed,
             freezes=counters.frozen,
             silences=self._spot.socket.silences + self._oracle.socket.silences,
+            sets_found=self.board.sets_found,
             mirror_alarms=self.board.alarms,
             refused=len(self._catalogue.refused),
             families={family: dict(reasons) for family, reasons in sorted(self.board.census().items())},
@@ -319,6 +322,10 @@ class ScannerService:
         if scanned:
             with contextlib.suppress(BusUnavailable):  # Only what `pm-arb why` could say is lost
                 await self._bus.publish(*scanned)
+
+
+def _key(opportunity: Opportunity) -> str:
+    return " ".join(leg.token for leg in opportunity.legs)
 
 
 def _say(opportunity: Opportunity) -> None:
