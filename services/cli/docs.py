@@ -53,7 +53,7 @@ def _messages() -> str:
     for cls, stream in STREAM_OF.items():
         names = ", ".join(f"`{field.name}`" for field in fields(cls))
         lines.append(f"| `{cls.__name__}` | `{stream}` | {names} |")
-    for name in ("Leg", "ApprovedLeg"):
+    for name in ("Leg", "ApprovedLeg", "MergedPart"):
         names = ", ".join(f"`{field.name}`" for field in fields(getattr(messages, name)))
         lines.append(f"| `{name}` | part of the above | {names} |")
     return "\n".join(lines)

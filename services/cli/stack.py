@@ -233,7 +233,9 @@ def forget_last_world(endpoints: Endpoints) -> None:
     """
     with psycopg.connect(endpoints.database_url) as connection:
         connection.execute("SET LOCAL pmarb.new_world = 'yes'")  # The ledger is append-only for everything else
-        connection.execute("TRUNCATE postings, entries, settlements, trades, orders, foreign_movements, verdicts")
+        connection.execute(
+            "TRUNCATE postings, entries, settlements, merges, merge_log, trades, orders, foreign_movements, verdicts"
+        )
     with redis.Redis.from_url(endpoints.redis_url) as client:
         client.flushall()
 

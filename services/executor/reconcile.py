@@ -18,6 +18,8 @@ from pmarb.venue.port import Sightings, VenueOrder, VenueTrade, VenueUnavailable
 from services.executor import reports
 from services.executor.decide import VenueView, resolve
 from services.executor.inspection import Inspection
+from services.executor.merge import Merger
+from services.executor.relay import Relay
 from services.executor.settle import Settler
 from services.executor.shop import Shop
 
@@ -37,7 +39,7 @@ Connect = Callable[[], Awaitable[Connection]]
 
 
 class Reconciler:
-    """Settles orders, trades, markets and redemptions against the venue. Idempotent: every step may run again."""
+    """Settles orders, trades, merges, markets and redemptions against the venue. Idempotent: every step may run again."""
 
     def __init__(self, shop: Shop, connect: Connect, sightings: Sightings) -> None:
         self._shop = shop
@@ -49,7 +51,9 @@ class Reconciler:
         self._looked = 0
         self.leading = False
         self.inspection = Inspection(shop)
-        self._settler = Settler(shop, self.inspection)
+        self._relay = Relay()
+        self._merger = Merger(shop, self.inspection, self._relay)
+        self._settler = Settler(shop, self.inspection, self._relay)
 
     def wake(self) -> None:
         """Something of ours changed at the venue: do not wait for the next round."""
@@ -84,7 +88,7 @@ class Reconciler:
                 await backoff.wait(error)
 
     async def close(self) -> None:
-        await self._settler.close()
+        await self._relay.close()
         if self._lead is not None:
             await self._lead.close()
 
@@ -107,6 +111,7 @@ class Reconciler:
         """
         await self._book_capital()
         view = await self._orders()
+        await self._merger.merge()
         await self._settler.settle()
         await self._settler.redeem()
         await self.inspection.look(view.open_orders.keys())

@@ -3,7 +3,6 @@
 Somebody else may redeem for us, and a redemption may pay nothing: only a payment that the venue lists ends a claim.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
@@ -17,6 +16,7 @@ from pmarb.domain.messages import Alert, AlertKind, Priority, Settlement
 from pmarb.domain.values import MICRO, NANOS, ZERO, round_down
 from pmarb.venue.port import CannotRedeem, Redemption, VenueUnavailable
 from services.executor.inspection import Inspection
+from services.executor.relay import Relay
 from services.executor.shop import Shop
 
 log = logs.get(__name__)
@@ -30,23 +30,25 @@ OVERDUE: Final = 300 * NANOS
 """Venue time after a resolution at which an unpaid claim is a person's business."""
 
 BATCH: Final = 10
-"""Markets in one transaction; the relayer takes 25 transactions a minute."""
+"""Markets in one transaction."""
 
 
 class Settler:
     """Settles, redeems and books what was paid. Idempotent: every step may run again."""
 
-    def __init__(self, shop: Shop, inspection: Inspection) -> None:
+    def __init__(self, shop: Shop, inspection: Inspection, relay: Relay) -> None:
         self._shop = shop
         self._inspection = inspection
+        self._relay = relay
         self._tried: dict[str, int] = {}
         self._alone: set[str] = set()
-        self._asking: asyncio.Task[None] | None = None
 
     async def settle(self) -> None:
-        """Positions whose market has resolved become claims, or nothing."""
+        """Positions whose market has resolved become claims, or nothing; what is being merged waits for its end."""
         now = self._shop.clock.now()
         due = [held for held in await self._shop.ledger.holdings() if held.expiry <= now and not held.pending]
+        merging = {ask.market for ask in await self._shop.merges.open()} if due else set()
+        due = [held for held in due if held.market not in merging]
         if not due:
             return
         markets = sorted({held.market for held in due})
@@ -75,11 +77,6 @@ class Settler:
         await self._tell_overdue(left)
         self._ask(left)
 
-    async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait({self._asking})
-
     async def _settle_one(self, held: Holding, price: Decimal, closed_at: int) -> None:
         payout = round_down(held.shares * price, MICRO)
         settlement = Settlement(
@@ -100,7 +97,8 @@ class Settler:
         entry = ledger.resolved(token=held.token, cost=held.cost, payout=payout, ts_event=closed_at)
         if await self._shop.ledger.settle(settlement, entry):
             log.info("settled", slug=held.slug, outcome=held.outcome, payout=str(payout), pnl=str(settlement.pnl))
-            await self._shop.publish(settlement)
+            if held.shares > ZERO:  # Of what was merged altogether only the outcome is worth knowing
+                await self._shop.publish(settlement)
 
     async def _book(self, claim: Claim, rows: Sequence[Redemption]) -> None:
         """Book what was really paid, up to the claim; what is missing stays a claim, what is more is not ours."""
@@ -159,11 +157,9 @@ class Settler:
 
     def _ask(self, claims: Sequence[Claim]) -> None:
         """Redeem what nobody has, one transaction at a time, beside the reconciling."""
-        if self._asking is not None and not self._asking.done():
-            return
-        if self._asking is not None:
-            self._asking.result()
         now = self._shop.clock.now()
+        if not self._relay.free(now):
+            return
         due = sorted(
             {
                 claim.market
@@ -174,9 +170,8 @@ class Settler:
         if due:
             batch = [market for market in due if market in self._alone][:1] or due[:BATCH]
             self._tried |= dict.fromkeys(batch, now)
-            self._asking = asyncio.create_task(
-                self._redeem_markets(batch, [claim for claim in claims if claim.market in batch])
-            )
+            due_claims = [claim for claim in claims if claim.market in batch]
+            self._relay.send(self._redeem_markets(batch, due_claims), now=now)
 
     async def _redeem_markets(self, markets: Sequence[str], claims: Sequence[Claim]) -> None:
         """Success is that the shares are gone; what was paid for them is read from the venue's list of payments."""

@@ -10,6 +10,7 @@ from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.clock import Clock
 from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
+from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Unavailable
 from pmarb.db.receipts import Receipts
@@ -39,6 +40,7 @@ class Shop:
     venue: TradingVenue
     orders: Orders
     ledger: LedgerBook
+    merges: MergeBook
     foreign: ForeignMovements
     state: StateRow
     receipts: Receipts

@@ -12,6 +12,7 @@ from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
+from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Pool, Unavailable, connect, open_pool
 from pmarb.db.receipts import Receipts
@@ -100,7 +101,7 @@ async def _paper(
     books = _books(settings, place, http, _nothing)
     venue = PaperVenue(
         look=books.book,
-        memory=LedgerMemory(orders, LedgerBook(pool)),
+        memory=LedgerMemory(orders, LedgerBook(pool), MergeBook(pool)),
         ended=PublicRecords(gamma_url=place.urls.gamma, data_url=place.urls.data),
         clock=place.clock,
         capital=settings.bankroll_usd,
@@ -125,6 +126,7 @@ def _executor(
         venue=venue,
         orders=orders,
         ledger=LedgerBook(pool),
+        merges=MergeBook(pool),
         foreign=ForeignMovements(pool),
         state=StateRow(pool),
         receipts=Receipts(pool),

@@ -131,6 +131,8 @@ class Chain:
 
     def _merge(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:
         market, amount = self._market_and_amount(arguments, target)
+        if not self._exchange.merges(account, market):
+            return
         positions.merge(account, market, amount, now_ns=self._exchange.clock.now_ns(), transaction=transaction)
 
     def _redeem(self, account: Account, arguments: Arguments, target: str, transaction: str) -> None:

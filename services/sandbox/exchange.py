@@ -89,6 +89,7 @@ class Exchange:
         self.fate: Callable[[Trade], None] = lambda _: None
         self.before_match: Callable[[Order], None] = lambda _: None
         self.pays: Callable[[Account, Market], bool] = lambda _, __: True
+        self.merges: Callable[[Account, Market], bool] = lambda _, __: True
         self.bucket_fills = BUCKET_FILLS
         self._run_tag = run_tag
         self._serial = 0

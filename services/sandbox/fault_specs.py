@@ -33,6 +33,7 @@ class Fault(StrEnum):
     SETTLEMENT_RETRIED = "settlement_retried"
     MARKET_CLOSED_MID_ORDER = "market_closed_mid_order"
     REDEMPTION_EMPTY = "redemption_empty"
+    MERGE_EMPTY = "merge_empty"
     WS_FREEZE = "ws_freeze"
     WS_DROPPED = "ws_dropped"
     FRAME_MISSING = "frame_missing"
@@ -71,6 +72,7 @@ WAITING: dict[Fault, frozenset[str]] = {
     Fault.SETTLEMENT_RETRIED: HOW_OFTEN | {"market", "side"},
     Fault.MARKET_CLOSED_MID_ORDER: HOW_OFTEN | {"market"},
     Fault.REDEMPTION_EMPTY: HOW_OFTEN | {"market"},
+    Fault.MERGE_EMPTY: HOW_OFTEN | {"market"},
     Fault.WS_FREEZE: FRAMES,
     Fault.FRAME_MISSING: FRAMES,
     Fault.FRAME_REPEATED: FRAMES,

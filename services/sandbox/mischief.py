@@ -76,6 +76,7 @@ class Mischief:
         stage.exchange.fate = self.decide_fate
         stage.exchange.before_match = self.before_match
         stage.exchange.pays = self.pays
+        stage.exchange.merges = self.merges
         stage.exchange.markets.on_new = self.on_new
 
     def do(self, spec: Spec) -> Armed:
@@ -129,6 +130,10 @@ class Mischief:
         if account.house or not any(account.shares(token) for token in market.tokens):
             return True
         return not self.faults.strike(Fault.REDEMPTION_EMPTY, Moment(account=account, market=market.slug))
+
+    def merges(self, account: Account, market: Market) -> bool:
+        """False: the merge succeeds and moves nothing."""
+        return not self.faults.strike(Fault.MERGE_EMPTY, Moment(account=account, market=market.slug))
 
     def on_new(self, market: Market) -> None:
         for spec in self._changes:

@@ -13,6 +13,7 @@ from pmarb.clock import ManualClock
 from pmarb.db import views
 from pmarb.db.foreign import ForeignMovements
 from pmarb.db.ledger import LedgerBook
+from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Context, Orders
 from pmarb.db.pool import open_pool
 from pmarb.db.receipts import Receipts
@@ -77,7 +78,7 @@ async def told(database_url: str) -> AsyncIterator[str]:
     book, orders = LedgerBook(pool), Orders(pool)
     shop = Shop(
         bus=None, clock=ManualClock(NOW), venue=None, orders=orders, ledger=book,  # type: ignore[arg-type]
-        foreign=ForeignMovements(pool), state=StateRow(pool), receipts=Receipts(pool),
+        merges=MergeBook(pool), foreign=ForeignMovements(pool), state=StateRow(pool), receipts=Receipts(pool),
     )  # fmt: skip
     await book.post(ledger.deposit(ref="initial", amount=Decimal(300), ts_event=NOW))
     for name, (token, events) in STORY.items():

@@ -28,6 +28,7 @@ from pmarb.venue.port import (
     Redemption,
     Resolution,
     Signed,
+    VenueMerge,
     VenuePosition,
     VenueTrade,
 )
@@ -56,6 +57,9 @@ class Memory:
         return self._trades
 
     async def positions(self) -> Sequence[VenuePosition]:
+        return ()
+
+    async def merging(self) -> Sequence[VenueMerge]:
         return ()
 
     async def unpaid(self) -> Sequence[Redemption]:

@@ -13,7 +13,7 @@ from pmarb.db.pool import Pool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
-    """A trade, redemption or holding that no order of ours explains.
+    """A trade, redemption, merge or holding that no order of ours explains.
 
     `shares` and `usd` are what it added to the wallet; a trade that failed added nothing.
     """
@@ -74,6 +74,27 @@ class ForeignMovements:
             row = await (await connection.execute("SELECT coalesce(sum(usd), 0) FROM foreign_movements")).fetchone()
         assert row is not None
         return Decimal(row[0])
+
+    async def by_market(self) -> dict[str, dict[str, Decimal]]:
+        """Market -> token -> shares they left in the wallet."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT market, token, sum(shares) FROM foreign_movements GROUP BY market, token"
+            )
+            found: dict[str, dict[str, Decimal]] = {}
+            for market, token, shares in await cursor.fetchall():
+                found.setdefault(market, {})[token] = shares
+            return found
+
+    async def known(self, prefixes: Sequence[str]) -> set[str]:
+        """Those with which the id of a movement begins."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT prefix FROM unnest(%s::text[]) AS prefix "
+                "WHERE EXISTS (SELECT FROM foreign_movements WHERE starts_with(movement_id, prefix))",
+                (list(prefixes),),
+            )
+            return {str(row[0]) for row in await cursor.fetchall()}
 
     async def shares(self) -> dict[str, Decimal]:
         """Token -> shares they left in the wallet."""

@@ -16,9 +16,9 @@ from pmarb.domain.values import ZERO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """Confirmed shares of a token whose market has not been settled; `cost` is without the fees.
+    """Confirmed shares, not merged, of a token whose market has not been settled; `cost` is without the fees.
 
-    `pending` counts its orders and trades that may still change: such a token is not settled yet.
+    `opened_at` is when the first of them was bought, `changed_at` when its trades last changed (venue time). `pending` counts its orders and trades that may still change: such a token is not settled yet.
     """
 
     token: str
@@ -30,6 +30,8 @@ class Holding:
     fees: Decimal
     expiry: int
     pending: int
+    opened_at: int = 0
+    changed_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,15 @@ class BookedFee:
 
 _HOLDINGS: Final[LiteralString] = """
     SELECT o.token, o.market, min(o.slug), min(o.outcome),
-        coalesce(sum(t.shares) FILTER (WHERE t.status = 'confirmed'), 0),
-        coalesce(sum(round(t.shares * t.price, 6)) FILTER (WHERE t.status = 'confirmed'), 0),
-        coalesce(sum(t.fee) FILTER (WHERE t.status = 'confirmed'), 0),
+        sum(t.shares) FILTER (WHERE t.status = 'confirmed') - coalesce(min(m.shares), 0),
+        sum(round(t.shares * t.price, 6)) FILTER (WHERE t.status = 'confirmed') - coalesce(min(m.cost), 0),
+        sum(t.fee) FILTER (WHERE t.status = 'confirmed') - coalesce(min(m.fees), 0),
         max(o.expiry),
-        count(*) FILTER (WHERE o.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED'))
+        count(*) FILTER (WHERE o.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED')),
+        min(t.ts_event) FILTER (WHERE t.status = 'confirmed'), max(t.updated_at)
     FROM orders o LEFT JOIN trades t USING (order_hash)
+        LEFT JOIN (SELECT token, sum(shares) AS shares, sum(cost) AS cost, sum(fees) AS fees FROM merges GROUP BY token)
+            AS m USING (token)
     WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
     GROUP BY o.token, o.market
     HAVING bool_or(t.status = 'confirmed')
@@ -75,6 +80,7 @@ _CLAIMS: Final[LiteralString] = """
 _FEES_BOOKED: Final[LiteralString] = """
     SELECT o.token, t.trade_id, t.fee FROM trades t JOIN orders o USING (order_hash)
     WHERE t.status = 'confirmed' AND NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
+        AND NOT EXISTS (SELECT FROM merges m WHERE m.token = o.token)
         AND o.token IN (SELECT token FROM orders JOIN trades USING (order_hash) WHERE trades.updated_at >= %s)
         AND NOT EXISTS (SELECT FROM orders p WHERE p.token = o.token
             AND p.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED'))
@@ -126,7 +132,7 @@ class LedgerBook:
         return {account: rows.get(account.value, ZERO) for account in Account}
 
     async def holdings(self) -> list[Holding]:
-        """Confirmed shares that no settlement has ended."""
+        """Confirmed shares that no settlement has ended; a token whose shares were all merged stays until then."""
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_HOLDINGS)).fetchall()
         return [
@@ -140,6 +146,8 @@ class LedgerBook:
                 fees=row[6],
                 expiry=row[7],
                 pending=row[8],
+                opened_at=row[9],
+                changed_at=row[10],
             )
             for row in rows
         ]
@@ -203,7 +211,7 @@ class LedgerBook:
             return cursor.rowcount == 1
 
     async def fees_booked(self, since: int) -> dict[str, tuple[BookedFee, ...]]:
-        """Confirmed trades of tokens not settled yet and last changed since then, by token, oldest first."""
+        """Confirmed trades of tokens neither settled nor merged and last changed since then, by token, oldest first."""
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_FEES_BOOKED, (since,))).fetchall()
         found: dict[str, tuple[BookedFee, ...]] = {}

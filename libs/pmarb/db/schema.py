@@ -2,7 +2,7 @@
 
 Times are venue nanoseconds UTC (`bigint`); columns that end in `_real` are this machine's clock. Money is `numeric`.
 The database itself refuses an entry whose postings do not sum to zero (migration 0001) or that has none, and whatever
-would change or remove what was booked (0002).
+would change or remove what was booked (0002, 0004).
 """
 
 from sqlalchemy import (
@@ -93,6 +93,34 @@ settlements = Table(
     Column("resolved_at", BigInteger, nullable=False),
     Column("redeemed_at", BigInteger, nullable=False, server_default="0"),
     Column("dispute", Text, nullable=False, server_default=""),
+)
+
+merges = Table(
+    "merges",
+    metadata,
+    Column("merge_id", Text, primary_key=True),
+    Column("token", Text, primary_key=True, index=True),
+    Column("market", Text, nullable=False),
+    Column("slug", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("shares", Numeric, nullable=False),
+    Column("cost", Numeric, nullable=False),
+    Column("fees", Numeric, nullable=False),
+    Column("payout", Numeric, nullable=False),
+    Column("pnl", Numeric, nullable=False),
+    Column("merged_at", BigInteger, nullable=False),
+    CheckConstraint("shares > 0 AND cost >= 0 AND fees >= 0", name="sane_merge"),
+)
+
+merge_log = Table(
+    "merge_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("market", Text, nullable=False, index=True),
+    Column("pairs", Numeric, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("ts_event", BigInteger, nullable=False),
 )
 
 foreign_movements = Table(

@@ -7,7 +7,7 @@
     confirmed   cost of shares confirmed
     redeemable  what resolved shares will pay
     fees        taker fees paid (a cost, so positive)
-    realised    result of settled shares before fees (a gain is negative, as every credit)
+    realised    result of settled and merged shares before fees (a gain is negative, as every credit)
 
 Positive is a debit: money or shares that we have, or a cost. Shares themselves are counted by `pmarb.db`.
 """
@@ -18,7 +18,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pmarb.domain.orders import Trade
-from pmarb.domain.values import ZERO
+from pmarb.domain.values import EXACT, MICRO, ZERO, round_up
 
 
 class Account(StrEnum):
@@ -44,6 +44,7 @@ class EntryKind(StrEnum):
     RESOLVE = "resolve"
     REDEEM = "redeem"
     FEE = "fee"
+    MERGE = "merge"
 
 
 class Unbalanced(ValueError):
@@ -145,6 +146,33 @@ def redeemed(*, ref: str, payout: Decimal, ts_event: int) -> Entry:
     return _entry(EntryKind.REDEEM, ref, ts_event, (Account.CASH, payout), (Account.REDEEMABLE, -payout))
 
 
+def merged(*, merge_id: str, cost: Decimal, payout: Decimal, ts_event: int) -> Entry:
+    """Shares of both outcomes became a dollar a pair: their confirmed cost leaves, the difference is the result."""
+    return _entry(
+        EntryKind.MERGE,
+        merge_id,
+        ts_event,
+        (Account.CASH, payout),
+        (Account.REALISED, cost - payout),
+        (Account.CONFIRMED, -cost),
+    )
+
+
+def part_of(whole: Decimal, *, taken: Decimal, held: Decimal) -> Decimal:
+    """What of the cost or fees `whole` of `held` shares goes with `taken` of them, at their average.
+
+    Rounded up to the millionth, so that no result looks better than it is; the last shares take all that is left.
+
+    Raises:
+        ValueError: when `taken` is not part of `held`.
+    """
+    if not ZERO < taken <= held:
+        raise ValueError(f"{taken} is no part of {held} shares")
+    if taken == held:
+        return whole
+    return min(whole, round_up(EXACT.divide(EXACT.multiply(whole, taken), held), MICRO))
+
+
 def fee_corrected(*, trade_id: str, booked: Decimal, charged: Decimal, ts_event: int) -> Entry:
     """The venue charged another fee than was booked for the trade: what was charged is the truth."""
     difference = charged - booked
@@ -196,7 +224,7 @@ def equity(balances: Mapping[Account, Decimal]) -> Decimal:
 
 
 def realised_pnl(balances: Mapping[Account, Decimal]) -> Decimal:
-    """Result of settled shares after every fee paid so far; a loss is negative."""
+    """Result of settled and merged shares after every fee paid so far; a loss is negative."""
     return -balances[Account.REALISED] - balances[Account.FEES]
 
 

@@ -241,6 +241,37 @@ class Settlement:
     ts_init: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedPart:
+    """One outcome's side of a merge: what its shares had cost; `payout` is its half of a dollar a pair."""
+
+    token: str
+    outcome: str
+    shares: Decimal
+    cost: Decimal
+    fees: Decimal
+    payout: Decimal
+
+    @property
+    def pnl(self) -> Decimal:
+        return self.payout - self.cost - self.fees
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """As many shares of both outcomes became a dollar a pair; `pnl` is after the fees of their trades."""
+
+    merge_id: str
+    market: str
+    slug: str
+    parts: tuple[MergedPart, ...]
+    payout: Decimal
+    pnl: Decimal
+    equity: Decimal
+    ts_event: int
+    ts_init: int
+
+
 class TradingState(StrEnum):
     """What may be done at all. KILLED is latched; only `pm-arb resume --reason` ends it."""
 
@@ -359,6 +390,7 @@ Message = (
     | OrderUpdate
     | Fill
     | Settlement
+    | Merge
     | Halt
     | Resume
     | Kill
@@ -374,6 +406,7 @@ STREAM_OF: dict[type, Stream] = {
     OrderUpdate: Stream.ORDERS,
     Fill: Stream.FILLS,
     Settlement: Stream.FILLS,
+    Merge: Stream.FILLS,
     Halt: Stream.CONTROL,
     Resume: Stream.CONTROL,
     Kill: Stream.CONTROL,

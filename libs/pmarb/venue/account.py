@@ -11,7 +11,7 @@ from pmarb.domain.fees import Fees
 from pmarb.domain.orders import FillStatus, Trade
 from pmarb.domain.values import EXACT, MICRO, NANOS, ONE, ZERO, Side, round_down, round_up
 from pmarb.venue.parse import ParseError, number
-from pmarb.venue.port import EntryFees, Redemption, VenuePosition, VenueTrade
+from pmarb.venue.port import EntryFees, Redemption, VenueMerge, VenuePosition, VenueTrade
 
 PRICE_GRID: Final = Decimal("1e-12")
 """Fine enough that shares times price finds the paid millionth again."""
@@ -106,6 +106,25 @@ def redemption(row: Mapping[str, Any]) -> Redemption:
             market=str(row["conditionId"]),
             token=str(row["asset"]),
             shares=number(row["size"], "size"),
+            usd=number(row["usdcSize"], "usdcSize"),
+            ts_event=int(row["timestamp"]) * NANOS,
+        )
+    except KeyError as error:
+        raise ParseError(f"activity had no {error}") from None
+
+
+def merge(row: Mapping[str, Any]) -> VenueMerge:
+    """A MERGE row of the Data API's /activity. A transaction merges a market once.
+
+    Raises:
+        ParseError: for a row that lacks a field.
+    """
+    try:
+        market = str(row["conditionId"])
+        return VenueMerge(
+            merge_id=f"{row['transactionHash']}:{market}",
+            market=market,
+            pairs=number(row["size"], "size"),
             usd=number(row["usdcSize"], "usdcSize"),
             ts_event=int(row["timestamp"]) * NANOS,
         )

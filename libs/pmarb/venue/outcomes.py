@@ -8,7 +8,7 @@ import httpx
 from pmarb.domain.values import NANOS, ONE
 from pmarb.venue import account, gamma
 from pmarb.venue.parse import ParseError, plain
-from pmarb.venue.port import EntryFees, Redemption, Resolution, VenuePosition, VenueUnavailable
+from pmarb.venue.port import EntryFees, Redemption, Resolution, VenueMerge, VenuePosition, VenueUnavailable
 
 Query = list[tuple[str, str | int | float | bool | None]]
 
@@ -44,8 +44,11 @@ class PublicRecords:
 
     async def redemptions(self, wallet: str, *, since_ns: int) -> list[Redemption]:
         """What the venue paid the wallet for resolved shares since then."""
-        query: Query = [("user", wallet), ("type", "REDEEM"), ("start", str(since_ns // NANOS)), ("limit", str(_PAGE))]
-        return [account.redemption(row) for row in await self._pages(f"{self._data}/activity", query)]
+        return [account.redemption(row) for row in await self._activity(wallet, "REDEEM", since_ns)]
+
+    async def merges(self, wallet: str, *, since_ns: int) -> list[VenueMerge]:
+        """Merges of the wallet's pairs since then."""
+        return [account.merge(row) for row in await self._activity(wallet, "MERGE", since_ns)]
 
     async def entry_fees(self, wallet: str) -> dict[str, EntryFees]:
         """Fees charged for the positions of the wallet that are open, by token."""
@@ -64,6 +67,10 @@ class PublicRecords:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    async def _activity(self, wallet: str, kind: str, since_ns: int) -> list[Mapping[str, Any]]:
+        query: Query = [("user", wallet), ("type", kind), ("start", str(since_ns // NANOS)), ("limit", str(_PAGE))]
+        return await self._pages(f"{self._data}/activity", query)
 
     async def _pages(self, url: str, query: Query) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []

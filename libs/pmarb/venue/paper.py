@@ -6,7 +6,7 @@ the ledger database says, so that a restart forgets nothing: an order whose fill
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final, Protocol
@@ -25,6 +25,7 @@ from pmarb.venue.port import (
     Redemption,
     Resolution,
     Signed,
+    VenueMerge,
     VenueOrder,
     VenuePosition,
     VenueTrade,
@@ -65,6 +66,9 @@ class PaperMemory(Protocol):
 
     async def unpaid(self) -> Sequence[Redemption]:
         """What resolved shares will pay, as redemptions at the time of their resolution."""
+
+    async def merging(self) -> Sequence[VenueMerge]:
+        """Merges asked for and not booked yet: on paper, asking is enough."""
 
 
 class EndedMarkets(Protocol):
@@ -147,6 +151,13 @@ class PaperVenue:
     async def redeem(self, markets: Sequence[str]) -> str:  # noqa: ARG002 - the port's
         """Nothing to do: a claim of paper counts as paid."""
         return ""
+
+    async def merge(self, pairs: Mapping[str, Decimal]) -> str:  # noqa: ARG002 - the port's
+        """Nothing to do: what was asked for and written down counts as merged."""
+        return ""
+
+    async def merges(self, *, since_ns: int) -> Sequence[VenueMerge]:
+        return [row for row in await self._memory.merging() if row.ts_event >= since_ns]
 
     async def heartbeat(self, heartbeat_id: str) -> str:
         return heartbeat_id

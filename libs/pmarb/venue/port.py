@@ -3,7 +3,7 @@
 An answer is one of the four types of `PostResult`; there is no fifth, and no exception means "not placed".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -142,6 +142,17 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VenueMerge:
+    """As many `pairs` of both outcomes that the venue turned into `usd`; `merge_id` names it for good."""
+
+    merge_id: str
+    market: str
+    pairs: Decimal
+    usd: Decimal
+    ts_event: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFees:
     """Shares of a token held and all fees the venue charged for them."""
 
@@ -177,6 +188,10 @@ class VenueUnavailable(ConnectionError):
 
 class CannotRedeem(RuntimeError):
     """The redemption was not made, and asking again at once would not help: no key for the relayer, or it reverted."""
+
+
+class CannotMerge(RuntimeError):
+    """The merge was not made: too few shares, no key for the relayer, or it reverted."""
 
 
 class WrongHeartbeat(ValueError):
@@ -242,6 +257,17 @@ class TradingVenue(Protocol):
             CannotRedeem: it was not made.
             VenueUnavailable: whether it was made is not known.
         """
+
+    async def merge(self, pairs: Mapping[str, Decimal]) -> str:
+        """Turn so many pairs of each market (by id) into a dollar a pair, in one transaction, and wait for it; its hash.
+
+        Raises:
+            CannotMerge: nothing was merged.
+            VenueUnavailable: whether it was made is not known.
+        """
+
+    async def merges(self, *, since_ns: int) -> Sequence[VenueMerge]:
+        """Merges of this wallet since then, whoever asked for them."""
 
     async def heartbeat(self, heartbeat_id: str) -> str:
         """Tell the venue that we live; the id for the next time. Silence for 10 of its seconds cancels every order.

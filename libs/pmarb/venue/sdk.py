@@ -5,7 +5,7 @@ relayer; it signs in one step with drafting, slowly, without telling the order's
 balance cache.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -151,6 +151,23 @@ async def redeem(client: AsyncSecureClient, conditions: Sequence[str]) -> str:
     ]
     handle = await client.execute_transaction(calls=calls, metadata=f"Redeem {len(calls)} markets")
     return str((await handle.wait()).transaction_hash)
+
+
+async def merge(client: AsyncSecureClient, units: Mapping[str, int]) -> str:
+    """Merge so many millionths of a pair of each market and wait; the transaction's hash.
+
+    One transaction for all of them; a wallet that pays its own way sends one each.
+    """
+    if signature_type(client) == 0:
+        return ",".join([await _merged(client, condition, amount) for condition, amount in units.items()])
+    handle = await client.merge_multiple_positions(
+        positions=[{"condition_id": condition, "amount": amount} for condition, amount in units.items()]
+    )
+    return str((await handle.wait()).transaction_hash)
+
+
+async def _merged(client: AsyncSecureClient, condition: str, amount: int) -> str:
+    return str((await (await client.merge_positions(condition_id=condition, amount=amount)).wait()).transaction_hash)
 
 
 async def _redeemed(client: AsyncSecureClient, condition: str) -> str:

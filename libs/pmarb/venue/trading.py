@@ -5,7 +5,7 @@ Nothing here is retried: who may have posted asks the venue what became of it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,12 +32,13 @@ from pydantic import SecretStr
 from pmarb import logs
 from pmarb.clock import Clock
 from pmarb.domain.orders import OrderState, OrderType
-from pmarb.domain.values import MICRO, NANOS, Side
+from pmarb.domain.values import MICRO, NANOS, Side, round_down
 from pmarb.venue import eip712, replies, sdk
 from pmarb.venue.account import own_trades
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import (
+    CannotMerge,
     CannotRedeem,
     Draft,
     EntryFees,
@@ -48,6 +49,7 @@ from pmarb.venue.port import (
     Resolution,
     Sightings,
     Signed,
+    VenueMerge,
     VenueOrder,
     VenuePosition,
     VenueTrade,
@@ -60,6 +62,8 @@ log = logs.get(__name__)
 
 ANSWER_WITHIN: Final = 10.0
 """Seconds (real) to wait for the reply to a POST: the venue holds marketable orders before it answers."""
+
+_SERVER_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +245,21 @@ class SdkVenue:
                 return await sdk.redeem(self._client, markets)
             except (UserInputError, TransactionFailedError, RequestRejectedError) as error:
                 raise CannotRedeem(str(error) or type(error).__name__) from error
+
+    async def merge(self, pairs: Mapping[str, Decimal]) -> str:
+        units = {market: int(round_down(count, MICRO) / MICRO) for market, count in pairs.items()}
+        async with _reading():
+            try:
+                return await sdk.merge(self._client, units)
+            except RequestRejectedError as error:
+                if error.status >= _SERVER_ERROR:
+                    raise  # It may have been taken
+                raise CannotMerge(str(error) or type(error).__name__) from error
+            except (UserInputError, TransactionFailedError) as error:
+                raise CannotMerge(str(error) or type(error).__name__) from error
+
+    async def merges(self, *, since_ns: int) -> Sequence[VenueMerge]:
+        return await self._records.merges(self.wallet, since_ns=since_ns)
 
     async def heartbeat(self, heartbeat_id: str) -> str:
         async with _reading():
