@@ -196,8 +196,10 @@ def disagreements(ground: Ground, database_url: str) -> list[str]:
     if set(booked) != set(real):
         wrong.append(f"trades only here {set(booked) - set(real)}, only there {set(real) - set(booked)}")
     held = dict(
-        rows(database_url, "SELECT token, sum(t.shares) FROM trades t JOIN orders USING (order_hash) "
-             "WHERE t.status <> 'failed' AND token NOT IN (SELECT token FROM settlements) GROUP BY token")
+        rows(database_url, "SELECT token, sum(shares) FROM (SELECT token, t.shares FROM trades t "
+             "JOIN orders USING (order_hash) WHERE t.status <> 'failed' "
+             "UNION ALL SELECT token, -shares FROM merges) AS moves "
+             "WHERE token NOT IN (SELECT token FROM settlements) GROUP BY token")
     )  # fmt: skip
     theirs = {p["token_id"]: Decimal(p["shares"]) for p in truth["positions"] if not p["redeemable"]}
     wrong += [f"shares of {t[:8]}: {held.get(t, 0)} here, {theirs.get(t, 0)} there"

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from pmarb.domain.messages import Alert, AlertKind, Fill, Halt, Kill, Message, OrderUpdate, Priority, Settlement
+from pmarb.domain.messages import Alert, AlertKind, Fill, Halt, Kill, Merge, Message, OrderUpdate, Priority, Settlement
 from pmarb.domain.orders import FillStatus, OrderState
 
 NO_MATCH = "no_match: "
@@ -28,6 +28,8 @@ def alert_for(message: Message, *, large_loss_usd: Decimal, now: int) -> Alert |
             return _stopped(message, now)
         case Settlement():
             return _settled(message, large_loss_usd, now)
+        case Merge():
+            return _merged(message, now)
         case OrderUpdate(state=state, cause=cause) if state in _TROUBLE and not cause.startswith((NO_MATCH, PAUSED)):
             return _order_trouble(message, now)
         case Fill(status=FillStatus.CONFIRMED | FillStatus.FAILED):
@@ -62,6 +64,22 @@ def _settled(message: Settlement, large_loss_usd: Decimal, now: int) -> Alert:
             f"{message.shares.normalize():f} {message.outcome} {result}: cost {_usd(message.cost)}, "
             f"fees {_usd(message.fees)}, paid {_usd(message.payout)}, P&L {_signed(message.pnl)}, "
             f"equity {_usd(message.equity)}"
+        ),
+        ts_event=message.ts_event,
+        ts_init=now,
+    )
+
+
+def _merged(message: Merge, now: int) -> Alert:
+    """Two sides of one market are a dollar whatever happens: no loss of it comes as a surprise."""
+    return Alert(
+        kind=AlertKind.TRADE,
+        priority=Priority.NORMAL,
+        dedupe_key=f"merged:{message.merge_id}",
+        title=f"Merged: {_signed(message.pnl)} on {message.slug}",
+        body=(
+            f"{message.payout.normalize():f} pairs became {_usd(message.payout)}, "
+            f"P&L {_signed(message.pnl)}, equity {_usd(message.equity)}"
         ),
         ts_event=message.ts_event,
         ts_init=now,

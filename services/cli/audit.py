@@ -81,7 +81,7 @@ def ledger_view(ledger: views.Connection) -> LedgerView:
             for trade in views.all_trades(ledger)
         },
         positions={position.token: position.shares for position in views.positions(ledger)},
-        worthless=frozenset(row.token for row in settled if row.payout == 0),
+        worthless=frozenset(row.token for row in settled if row.payout == 0 and row.shares > 0),
         foreign=foreign.listed(ledger, limit=10_000),
     )
 

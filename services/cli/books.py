@@ -1,4 +1,4 @@
-"""Whether the ledger agrees with itself: every account explained by orders, trades and settlements, in SQL of its own.
+"""Whether the ledger agrees with itself: every account explained by orders, trades, merges, settlements, in own SQL.
 
 This is a second reader on purpose: it shares nothing with the code that books.
 """
@@ -17,7 +17,9 @@ _ACCOUNTS: Final[dict[str, LiteralString]] = {
         FROM orders o WHERE NOT EXISTS (SELECT FROM entries WHERE entry_id = 'release:' || o.order_hash)""",
     "provisional": "SELECT coalesce(sum(round(shares * price, 6)), 0) FROM trades WHERE status = 'provisional'",
     "confirmed": """
-        SELECT coalesce(sum(round(t.shares * t.price, 6)), 0) FROM trades t JOIN orders o USING (order_hash)
+        SELECT coalesce(sum(round(t.shares * t.price, 6)), 0) - (SELECT coalesce(sum(m.cost), 0) FROM merges m
+            WHERE NOT EXISTS (SELECT FROM settlements s WHERE s.token = m.token))
+        FROM trades t JOIN orders o USING (order_hash)
         WHERE t.status = 'confirmed' AND NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)""",
     "fees": "SELECT coalesce(sum(fee), 0) FROM trades WHERE status <> 'failed'",
     "redeemable": """
@@ -25,7 +27,9 @@ _ACCOUNTS: Final[dict[str, LiteralString]] = {
             WHERE e.kind = 'redeem' AND p.account = 'cash'
                 AND (e.ref = s.token OR starts_with(e.ref, s.token || ':'))), 0)), 0)
         FROM settlements s WHERE s.redeemed_at = 0""",
-    "realised": "SELECT coalesce(sum(cost - payout), 0) FROM settlements",
+    "realised": """
+        SELECT coalesce(sum(cost - payout), 0) + (SELECT coalesce(sum(cost - payout), 0) FROM merges)
+        FROM settlements""",
 }
 
 # What must not exist: the query names each offender.
@@ -67,11 +71,28 @@ _OFFENCES: Final[dict[str, tuple[str, LiteralString]]] = {
     "settlements_add_up": (
         "settlements that are not what was held",
         """SELECT s.token FROM settlements s LEFT JOIN (
-                SELECT o.token, sum(t.shares) AS shares, sum(round(t.shares * t.price, 6)) AS cost, sum(t.fee) AS fees
-                FROM trades t JOIN orders o USING (order_hash)
-                WHERE t.status = 'confirmed' GROUP BY o.token) AS held USING (token)
+                SELECT token, sum(shares) AS shares, sum(cost) AS cost, sum(fees) AS fees FROM (
+                    SELECT o.token, t.shares, round(t.shares * t.price, 6) AS cost, t.fee AS fees
+                    FROM trades t JOIN orders o USING (order_hash) WHERE t.status = 'confirmed'
+                    UNION ALL SELECT token, -shares, -cost, -fees FROM merges) AS moves
+                GROUP BY token) AS held USING (token)
             WHERE (s.shares, s.cost, s.fees) IS DISTINCT FROM (held.shares, held.cost, held.fees)
                 OR s.pnl <> s.payout - s.cost - s.fees OR s.payout > s.shares""",
+    ),
+    "merges_add_up": (
+        "merges that are not pairs, not what was booked, or more than was bought",
+        """SELECT merge_id FROM merges m GROUP BY merge_id
+            HAVING count(*) <> 2 OR min(shares) <> max(shares) OR count(DISTINCT market) <> 1
+                OR sum(payout) <> max(shares) OR bool_or(pnl <> payout - cost - fees)
+                OR sum(payout) IS DISTINCT FROM (SELECT sum(amount) FROM postings
+                    WHERE entry_id = 'merge:' || m.merge_id AND account = 'cash')
+                OR -sum(cost) IS DISTINCT FROM (SELECT sum(amount) FROM postings
+                    WHERE entry_id = 'merge:' || m.merge_id AND account = 'confirmed')
+            UNION ALL SELECT ref FROM entries WHERE kind = 'merge'
+                AND NOT EXISTS (SELECT FROM merges WHERE merge_id = ref)
+            UNION ALL SELECT token FROM merges GROUP BY token
+            HAVING sum(shares) > (SELECT coalesce(sum(t.shares), 0) FROM trades t JOIN orders o USING (order_hash)
+                WHERE o.token = merges.token AND t.status = 'confirmed')""",
     ),
     "one_order_a_leg": (
         "approvals carried out twice",

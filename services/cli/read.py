@@ -190,7 +190,8 @@ def pnl(json: Json = False) -> None:
     if json:
         print_json({"pnl": result, "balances": balances, "equity": equity(balances)})
         return
-    say(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions, after their fees")
+    merges = f" and {result.merged} merges of pairs" if result.merged else ""
+    say(f"confirmed   {signed(result.confirmed)}   of {result.settled} settled positions{merges}, after their fees")
     say(f"provisional {signed(result.provisional)}   not yet paid, and fees of what is still open")
     say(f"disputed    {signed(result.disputed)}   resolved, but not paid as it should have been")
     say(f"fees        {usd(result.fees)}   equity {usd(equity(balances))}")

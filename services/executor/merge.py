@@ -26,8 +26,8 @@ log = logs.get(__name__)
 
 TRY_AGAIN: Final = 60 * NANOS  # Venue time after the last step of a market
 LOST_AFTER: Final = 600 * NANOS
-"""Venue time after which what was asked for will not come any more, if the shares are still there: the relayer's
-transactions carry a deadline, and the client waits for two hundred seconds."""
+"""Venue time after which what was asked for will not come any more: the relayer's transactions carry a deadline, and
+the client waits for two hundred seconds."""
 
 BATCH: Final = 10  # Markets in one transaction
 
@@ -52,7 +52,7 @@ class Merger:
         if not watched:
             return
         await self._book_new(watched, foreign, asks)
-        await self._end_lost(await self._shop.merges.open(), watched)
+        await self._end_lost(await self._shop.merges.open(), foreign)
         await self._ask()
 
     async def _book_new(
@@ -123,17 +123,18 @@ class Merger:
             log.info("merged", slug=merge.slug, pairs=str(ours), pnl=str(merge.pnl), asked=ask is not None)
             await self._shop.publish(merge)
 
-    async def _end_lost(self, asks: Sequence[Ask], held: Mapping[str, Pair]) -> None:
-        """Forget what was asked for long ago if its shares are all still there: the relayer never did it."""
+    async def _end_lost(self, asks: Sequence[Ask], foreign: Mapping[str, Mapping[str, Decimal]]) -> None:
+        """Give up what was asked for long ago and is still not in the venue's list: its market must be settled."""
         now = self._shop.clock.now()
         for ask in asks:
-            if now - ask.asked_at < LOST_AFTER or ask.market not in held:
+            if now - ask.asked_at < LOST_AFTER:
                 continue
-            if await self._all_there(held[ask.market], {}):
-                await self._shop.merges.end(ask, Step.LOST, "never made", now=now)
-                log.warning("merge_lost", market=ask.market, pairs=str(ask.pairs))
-            else:
-                await self._tell(ask.market, f"a merge of {ask.pairs:f} pairs was asked for, and is listed nowhere")
+            pair = pairs.pairs(await self._shop.ledger.holdings()).get(ask.market)
+            there = pair is None or await self._all_there(pair, foreign.get(ask.market, {}))
+            await self._shop.merges.end(ask, Step.LOST, f"listed nowhere, shares there: {there}", now=now)
+            log.warning("merge_lost", market=ask.market, pairs=str(ask.pairs), shares_there=there)
+            if not there:
+                await self._tell(ask.market, f"a merge of {ask.pairs:f} pairs was asked for and is listed nowhere")
 
     async def _all_there(self, pair: Pair, foreign: Mapping[str, Decimal]) -> bool:
         """Whether the wallet holds all that is in the ledger: what lacks was perhaps merged already."""
@@ -160,15 +161,21 @@ class Merger:
         batch = {m: due[m].count for m in chosen if await self._all_there(due[m], foreign.get(m, {}))}
         if batch:
             await self._shop.merges.ask(batch, now=now)
-            self._relay.send(self._send(batch, now, due), now=now)
+            self._relay.send(self._send(batch, now, due, foreign), now=now)
 
-    async def _send(self, batch: Mapping[str, Decimal], now: int, due: Mapping[str, Pair]) -> None:
+    async def _send(
+        self,
+        batch: Mapping[str, Decimal],
+        now: int,
+        due: Mapping[str, Pair],
+        foreign: Mapping[str, Mapping[str, Decimal]],
+    ) -> None:
         """Ask the relayer. Unknown stays open: the venue's record, or time, will tell."""
         asks = [Ask(market=market, pairs=count, asked_at=now) for market, count in batch.items()]
         log.info("merge_asked", markets=len(batch), pairs=str(sum(batch.values())))
         try:
             transaction = await self._shop.venue.merge(batch)
-            unpaid = [ask for ask in asks if await self._all_there(due[ask.market], {})]
+            unpaid = [a for a in asks if await self._all_there(due[a.market], foreign.get(a.market, {}))]
         except CannotMerge as error:
             self._alone |= set(batch)  # One that reverts must not hold up the others
             log.error("merge_refused", markets=len(batch), why=str(error))

@@ -20,7 +20,7 @@ SETTLED_DOWN: Final = 30 * NANOS
 """Venue time after the last change of a trade: until then its fee is held against the venue's record, which after a
 merge speaks of the rest only."""
 
-CLOCKS: Final = 60 * NANOS
+CLOCKS: Final = 10 * NANOS
 """How far the times of two parts of the venue may be apart."""
 
 
@@ -34,7 +34,7 @@ class Pair:
     @property
     def count(self) -> Decimal:
         """Shares that we hold of both."""
-        return round_down(min(each.shares for each in self.held), MICRO) if len(self.held) == 2 else ZERO  # noqa: PLR2004
+        return round_down(min(each.shares for each in self.held), MICRO) if len(self.held) == 2 else ZERO
 
     @property
     def opened_at(self) -> int:

@@ -39,7 +39,7 @@ Connect = Callable[[], Awaitable[Connection]]
 
 
 class Reconciler:
-    """Settles orders, trades, merges, markets and redemptions against the venue. Idempotent: every step may run again."""
+    """Settles orders, trades, merges, markets and redemptions with the venue. Idempotent: each step may run again."""
 
     def __init__(self, shop: Shop, connect: Connect, sightings: Sightings) -> None:
         self._shop = shop

@@ -1,7 +1,8 @@
 """What the wallet is exposed to, folded from messages. Nothing here decides; nothing here reads a clock.
 
 An approval holds its reservation until its orders are known or it has expired; an open order holds its own; a trade
-that has not failed holds what it cost until its market settles. Messages may come twice or out of order.
+that has not failed holds what it cost until its market settles or its shares are merged into dollars. Messages may come
+twice or out of order.
 """
 
 from collections import defaultdict, deque
@@ -9,10 +10,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from pmarb.domain.messages import Approval, Fill, Halt, Kill, OrderUpdate, Resume, Settlement, TradingState
+from pmarb.domain.messages import Approval, Fill, Halt, Kill, Merge, OrderUpdate, Resume, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.sizing import Record
-from pmarb.domain.values import NANOS, ZERO, Side
+from pmarb.domain.values import NANOS, ONE, ZERO, Side
 
 DAY = 86_400 * NANOS
 REMEMBERED = 3600 * NANOS
@@ -53,6 +54,8 @@ class Commitment:
     strategy: str = ""
     orders: dict[int, OrderUpdate] = field(default_factory=dict)
     trades: dict[str, Fill] = field(default_factory=dict)
+    left: dict[str, Decimal] = field(default_factory=dict)
+    """What part of its shares of a token was not merged into dollars, where not all of them are left."""
     _held: Decimal | None = None
     """The exposure while no message changes it: asked many times a judgement, on the way of an order."""
 
@@ -87,13 +90,18 @@ class Commitment:
             del self.trades[trade_id]
             self._held = None
 
+    def on_merged(self, token: str, left: Decimal) -> None:
+        """Only the part `left` of what was bought of `token` is still held."""
+        self.left[token] = left
+        self._held = None
+
     def _of_leg(self, leg: int, reserved: Decimal, now: int) -> Decimal:
         order = self.orders.get(leg)
         if order is None:
             return reserved if now <= self.expires_at + GRACE else ZERO
         spent = sum(
             (
-                fill.shares * fill.price + fill.fee
+                (fill.shares * fill.price + fill.fee) * self.left.get(fill.token, ONE)
                 for fill in self.trades.values()
                 if fill.order_hash == order.order_hash and fill.status is not FillStatus.FAILED
             ),
@@ -105,6 +113,11 @@ class Commitment:
         if any(not order.state.terminal for order in self.orders.values()):
             return True
         return len(self.orders) < len(self.approved) and now <= self.expires_at + GRACE
+
+    def bought(self, token: str) -> Decimal:
+        """Shares of the token that its trades brought, unless they failed."""
+        wanted = (f for f in self.trades.values() if f.token == token and f.status is not FillStatus.FAILED)
+        return sum((fill.shares for fill in wanted), ZERO)
 
     @property
     def filled(self) -> bool:
@@ -138,6 +151,8 @@ class Portfolio:
     records: dict[str, Record] = field(default_factory=dict)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
+    merges: set[str] = field(default_factory=set)
+    merged: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     realised: Decimal = ZERO
     peak: Decimal = ZERO
     today: int = 0
@@ -235,26 +250,50 @@ class Portfolio:
             failed = fill.status is FillStatus.FAILED
             self.fees[fill.trade_id] = (fill.ts_event // DAY, ZERO if failed else fill.fee)
             self.entered.setdefault(fill.opportunity_id, fill.ts_event // DAY)
+            if fill.token in self.merged:
+                self._share_out(fill.token)
 
     def on_settlement(self, settlement: Settlement) -> None:
         """A market ended: its trades hold nothing any more, and its result counts on its day."""
         if settlement.token in self.settled:
             return
         self.settled.add(settlement.token)
-        self.realised += settlement.pnl
-        self.peak = max(self.peak, self.equity)
-        self.results[settlement.ts_event // DAY] += settlement.pnl
         if settlement.ts_event > self.resumed_at and settlement.shares > ZERO:
             shares = settlement.shares
             cost = (settlement.cost + settlement.fees) / shares
             self.outcomes.append(Outcome(cost=cost, paid=settlement.payout / shares))
-        if settlement.pnl < ZERO:
-            self.losses_in_a_row += 1
-            self.last_loss_at = max(self.last_loss_at, settlement.ts_event)
-        else:
-            self.losses_in_a_row = 0
+        if settlement.shares > ZERO:  # Of what was merged altogether the result is known already
+            self._on_result(settlement.pnl, settlement.ts_event)
         for commitment in self.commitments.values():
             commitment.on_settled(settlement.token)
+
+    def on_merge(self, merge: Merge) -> None:
+        """Pairs became dollars: they hold nothing any more, and their result counts on its day."""
+        if merge.merge_id in self.merges:
+            return
+        self.merges.add(merge.merge_id)
+        self._on_result(merge.pnl, merge.ts_event)
+        for part in merge.parts:
+            self.merged[part.token] += part.shares
+            self._share_out(part.token)
+
+    def _on_result(self, pnl: Decimal, at: int) -> None:
+        self.realised += pnl
+        self.peak = max(self.peak, self.equity)
+        self.results[at // DAY] += pnl
+        if pnl < ZERO:
+            self.losses_in_a_row += 1
+            self.last_loss_at = max(self.last_loss_at, at)
+        else:
+            self.losses_in_a_row = 0
+
+    def _share_out(self, token: str) -> None:
+        """Every trade in the token gave the same part of its shares: merges take them at their average."""
+        held = [c for c in self.commitments.values() if any(fill.token == token for fill in c.trades.values())]
+        bought = sum((c.bought(token) for c in held), ZERO)
+        left = max(ONE - self.merged[token] / bought, ZERO) if bought > ZERO else ONE
+        for commitment in held:
+            commitment.on_merged(token, left)
 
     def restart_counts(self, at: int) -> None:
         """A person resumed at `at`: what stopped trading is counted from there, a day's loss and a drawdown are not."""
@@ -307,7 +346,13 @@ class Portfolio:
         held = ZERO
         for commitment in self.commitments.values():
             if commitment.where.market == market:
-                held += sum((_signed(fill, token) for fill in commitment.trades.values()), ZERO)
+                held += sum(
+                    (
+                        _signed(fill, token) * commitment.left.get(fill.token, ONE)
+                        for fill in commitment.trades.values()
+                    ),
+                    ZERO,
+                )
         return max(held, ZERO)
 
     def positions(self, now: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pmarb.db.portfolio import Snapshot, StoredOrder
-from pmarb.domain.messages import Approval
+from pmarb.domain.messages import Approval, Merge, Settlement
 from services.risk.portfolio import DAY, REMEMBERED, Commitment, MarketRef, Portfolio
 
 
@@ -34,7 +34,7 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
 
 
 def adopt(portfolio: Portfolio, snapshot: Snapshot, *, now: int) -> None:
-    """Fold the ledger's orders, trades and settlements into a living portfolio; what it knows changes nothing."""
+    """Fold the ledger's orders, trades, merges and settlements into a living portfolio; known ones change nothing."""
     for order in snapshot.orders:
         if order.update.opportunity_id not in portfolio.commitments and order.expiry + REMEMBERED >= now:
             _restore(portfolio, order)
@@ -43,9 +43,14 @@ def adopt(portfolio: Portfolio, snapshot: Snapshot, *, now: int) -> None:
 
 
 def _settle(portfolio: Portfolio, snapshot: Snapshot, *, until: int | None) -> None:
-    for settlement in snapshot.settlements:
-        if until is None or settlement.ts_event <= until:
-            portfolio.on_settlement(settlement)
+    results: list[Settlement | Merge] = [*snapshot.settlements, *snapshot.merges]
+    for result in sorted(results, key=lambda result: result.ts_event):
+        if until is not None and result.ts_event > until:
+            continue
+        if isinstance(result, Merge):
+            portfolio.on_merge(result)
+        else:
+            portfolio.on_settlement(result)
 
 
 def _adopt_orders(portfolio: Portfolio, snapshot: Snapshot) -> None:

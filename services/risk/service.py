@@ -28,6 +28,7 @@ from pmarb.domain.messages import (
     Halt,
     Kill,
     MarketRules,
+    Merge,
     Message,
     Opportunity,
     OrderUpdate,
@@ -217,6 +218,10 @@ class RiskService:
             case Settlement() as settlement:
                 await self._learn_capital()
                 self._portfolio.on_settlement(settlement)
+                await self._trip_breakers()
+                await consumer.ack(delivery)
+            case Merge() as merge:
+                self._portfolio.on_merge(merge)
                 await self._trip_breakers()
                 await consumer.ack(delivery)
             case Scanned() as scanned:

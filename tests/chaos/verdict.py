@@ -70,8 +70,9 @@ def _fills(truth: Any, dsn: str) -> list[str]:
 
 def _positions(truth: Any, dsn: str) -> list[str]:
     held = dict(
-        rows(dsn, "SELECT token, sum(t.shares) FROM trades t JOIN orders USING (order_hash) WHERE t.status <> 'failed' "
-             "AND token NOT IN (SELECT token FROM settlements) GROUP BY token")
+        rows(dsn, "SELECT token, sum(shares) FROM (SELECT token, t.shares FROM trades t JOIN orders USING (order_hash) "
+             "WHERE t.status <> 'failed' UNION ALL SELECT token, -shares FROM merges) AS moves "
+             "WHERE token NOT IN (SELECT token FROM settlements) GROUP BY token")
     )  # fmt: skip
     theirs = {p["token_id"]: Decimal(p["shares"]) for p in truth["positions"] if not p["redeemable"]}
     return [

@@ -18,7 +18,8 @@ from pmarb.domain.values import ZERO
 class Holding:
     """Confirmed shares, not merged, of a token whose market has not been settled; `cost` is without the fees.
 
-    `opened_at` is when the first of them was bought, `changed_at` when its trades last changed (venue time). `pending` counts its orders and trades that may still change: such a token is not settled yet.
+    `opened_at` is when the first of them was bought, `changed_at` when its trades last changed (venue time).
+    `pending` counts its orders and trades that may still change: such a token is not settled yet.
     """
 
     token: str

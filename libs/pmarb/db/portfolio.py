@@ -6,7 +6,7 @@ from decimal import Decimal
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from pmarb.domain.messages import Fill, OrderUpdate, Settlement, TradingState
+from pmarb.domain.messages import Fill, Merge, MergedPart, OrderUpdate, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import ZERO, Side
 
@@ -36,7 +36,7 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """The ledger's view at one moment: capital put in, orders since `since`, their trades, all settlements in order.
+    """The ledger's view at one moment: capital put in, orders since `since`, their trades, all settlements and merges.
 
     `resumed_at` is when a person last resumed trading, `rearmed_at` when one last did so after a kill; 0 for never.
     """
@@ -48,6 +48,7 @@ class Snapshot:
     state: StoredState
     resumed_at: int
     rearmed_at: int = 0
+    merges: tuple[Merge, ...] = ()
 
 
 async def load(connection: Connection, *, since: int) -> Snapshot:
@@ -60,6 +61,7 @@ async def load(connection: Connection, *, since: int) -> Snapshot:
             orders=await _orders(connection, since),
             fills=await _fills(connection, since),
             settlements=await _settlements(connection),
+            merges=await _merges(connection),
             state=await read_state(connection),
             resumed_at=resumed_at,
             rearmed_at=rearmed_at,
@@ -225,4 +227,29 @@ async def _settlements(connection: Connection) -> tuple[Settlement, ...]:
             )
             async for row in cursor
         ]
+    )
+
+
+async def _merges(connection: Connection) -> tuple[Merge, ...]:
+    cursor = await connection.execute(
+        "SELECT merge_id, market, slug, merged_at, token, outcome, shares, cost, fees, payout"
+        " FROM merges ORDER BY merged_at, merge_id, token"
+    )
+    parts: dict[tuple[str, str, str, int], tuple[MergedPart, ...]] = {}
+    async for row in cursor:
+        part = MergedPart(token=row[4], outcome=row[5], shares=row[6], cost=row[7], fees=row[8], payout=row[9])
+        parts[row[:4]] = (*parts.get(row[:4], ()), part)
+    return tuple(
+        Merge(
+            merge_id=merge_id,
+            market=market,
+            slug=slug,
+            parts=found,
+            payout=sum((part.payout for part in found), ZERO),
+            pnl=sum((part.pnl for part in found), ZERO),
+            equity=ZERO,
+            ts_event=at,
+            ts_init=at,
+        )
+        for (merge_id, market, slug, at), found in parts.items()
     )

@@ -45,7 +45,8 @@ def trace(connection: Connection, opportunity_id: str) -> Trace | None:
         return None
     steps = [*_judgement(verdict[0])] if verdict else []
     for order in orders:
-        steps += [*_order(order), *_trades(connection, order), *_settlement(connection, order)]
+        ends = [*_merges(connection, order), *_settlement(connection, order)]
+        steps += [*_order(order), *_trades(connection, order), *ends]
     return Trace(opportunity_id=opportunity_id, slug=(verdict or orders)[0]["slug"], steps=tuple(steps))
 
 
@@ -87,6 +88,13 @@ def _trades(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(name="matched", detail=f"{what} {trade['trade_id']}", at=trade["ts_event"])
         if trade["status"] != "provisional":
             yield Step(name=f"trade {trade['status']}", detail=trade["trade_id"], at=trade["updated_at"])
+
+
+def _merges(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
+    """Of all that is held of the token: a merge takes the shares of its orders alike."""
+    for row in _all(connection, "SELECT * FROM merges WHERE token = %s ORDER BY merged_at", order["token"]):
+        detail = f"{row['shares']} {row['outcome']} and as many of the other outcome became ${row['shares']}"
+        yield Step(name="merged", detail=f"{detail}, of this side pnl {row['pnl']} after fees", at=row["merged_at"])
 
 
 def _settlement(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:

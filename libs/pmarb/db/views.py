@@ -101,7 +101,7 @@ class TradeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlementRow:
-    """A position that ended; `redeemed_at` is 0 until the venue paid (a loser is never paid)."""
+    """What was left of a position at its end; `redeemed_at` is 0 until the venue paid (a loser is never paid)."""
 
     token: str
     slug: str
@@ -139,7 +139,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayPnl:
-    """What settled on one UTC day, after fees."""
+    """What settled or was merged on one UTC day, after fees; merges are in the sums, not in the counts."""
 
     day: str
     settled: int
@@ -150,9 +150,10 @@ class DayPnl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pnl:
-    """`confirmed` is of positions that ended and were paid, after their fees. `disputed` is of positions that ended and
-    whose payment is overdue, or was not what they were worth. `provisional` is everything else that has touched the
-    money so far: results the venue has not paid yet, and the fees of positions still open (held at cost).
+    """`confirmed` is of pairs merged, and of positions that ended and were paid, after their fees. `disputed` is of
+    positions that ended and whose payment is overdue, or was not what they were worth. `provisional` is everything else
+    that has touched the money so far: results the venue has not paid yet, and the fees of positions still open (held at
+    cost).
     """
 
     confirmed: Decimal
@@ -161,6 +162,7 @@ class Pnl:
     fees: Decimal
     settled: int
     by_day: tuple[DayPnl, ...]
+    merged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +225,7 @@ def unbalanced_entries(connection: Connection) -> int:
 
 
 def positions(connection: Connection) -> Sequence[Position]:
-    """What we hold, from trades that have not failed, until it is settled and paid."""
+    """What we hold, from trades that have not failed, until it is merged, or settled and paid."""
     return _rows(connection, Position, _POSITIONS)
 
 
@@ -235,10 +237,14 @@ _POSITIONS: LiteralString = """
                sum(CASE o.side WHEN 'BUY' THEN t.shares * t.price ELSE -t.shares * t.price END) AS cost,
                sum(t.fee) AS fees, min(o.fair) AS fair, max(o.expiry) AS expiry, min(t.ts_event) AS opened_at
         FROM trades t JOIN orders o USING (order_hash)
-        WHERE t.status <> 'failed' GROUP BY o.token)
-    SELECT h.*, CASE WHEN s.token IS NULL THEN 'open' ELSE 'redeemable' END AS status
-    FROM held h LEFT JOIN settlements s USING (token)
-    WHERE h.shares <> 0 AND (s.token IS NULL OR (s.payout > 0 AND s.redeemed_at = 0))
+        WHERE t.status <> 'failed' GROUP BY o.token
+    ), merged AS (
+        SELECT token, sum(shares) AS shares, sum(cost) AS cost, sum(fees) AS fees FROM merges GROUP BY token)
+    SELECT token, h.slug, h.outcome, h.shares - coalesce(m.shares, 0) AS shares, provisional,
+        h.cost - coalesce(m.cost, 0) AS cost, h.fees - coalesce(m.fees, 0) AS fees, fair, expiry, opened_at,
+        CASE WHEN s.token IS NULL THEN 'open' ELSE 'redeemable' END AS status
+    FROM held h LEFT JOIN merged m USING (token) LEFT JOIN settlements s USING (token)
+    WHERE h.shares <> coalesce(m.shares, 0) AND (s.token IS NULL OR (s.payout > 0 AND s.redeemed_at = 0))
     ORDER BY h.opened_at DESC
 """
 
@@ -333,15 +339,17 @@ def pnl(connection: Connection) -> Pnl:
         provisional=realised_pnl(of_accounts) - final - disputed,
         disputed=disputed,
         fees=of_accounts[Account.FEES],
-        settled=_count(connection, "SELECT count(*) FROM settlements"),
+        settled=_count(connection, "SELECT count(*) FROM settlements WHERE shares > 0"),
+        merged=_count(connection, "SELECT count(DISTINCT merge_id) FROM merges"),
         by_day=tuple(_rows(connection, DayPnl, _BY_DAY)),
     )
 
 
 def _final_pnl(connection: Connection) -> tuple[Decimal, Decimal]:
-    """(of positions that are over and paid, of those whose payment is in doubt)"""
+    """(of pairs merged and positions that are over and paid, of those whose payment is in doubt)"""
     query: LiteralString = """
-        SELECT coalesce(sum(pnl) FILTER (WHERE payout = 0 OR redeemed_at > 0), 0),
+        SELECT coalesce(sum(pnl) FILTER (WHERE payout = 0 OR redeemed_at > 0), 0)
+                   + (SELECT coalesce(sum(pnl), 0) FROM merges),
                coalesce(sum(pnl) FILTER (WHERE payout > 0 AND redeemed_at = 0 AND dispute <> ''), 0)
         FROM settlements"""
     row = connection.execute(query).fetchone()
@@ -351,8 +359,11 @@ def _final_pnl(connection: Connection) -> tuple[Decimal, Decimal]:
 
 _BY_DAY: LiteralString = """
     SELECT to_char(to_timestamp(resolved_at / 1000000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day,
-           count(*) AS settled, count(*) FILTER (WHERE won) AS won, sum(fees) AS fees, sum(pnl) AS pnl
-    FROM settlements GROUP BY 1 ORDER BY 1 DESC
+           count(*) FILTER (WHERE won IS NOT NULL) AS settled, count(*) FILTER (WHERE won) AS won, sum(fees) AS fees,
+           sum(pnl) AS pnl
+    FROM (SELECT resolved_at, won, fees, pnl FROM settlements WHERE shares > 0
+          UNION ALL SELECT merged_at, NULL, fees, pnl FROM merges) AS results
+    GROUP BY 1 ORDER BY 1 DESC
 """
 
 

@@ -259,7 +259,7 @@ class TradingVenue(Protocol):
         """
 
     async def merge(self, pairs: Mapping[str, Decimal]) -> str:
-        """Turn so many pairs of each market (by id) into a dollar a pair, in one transaction, and wait for it; its hash.
+        """Turn so many pairs of each market, by id, into a dollar a pair, in one transaction, and wait; its hash.
 
         Raises:
             CannotMerge: nothing was merged.
