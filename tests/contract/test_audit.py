@@ -20,7 +20,7 @@ from pmarb.db.receipts import Receipts
 from pmarb.db.state import StateRow
 from pmarb.domain import ledger
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.messages import Settlement
+from pmarb.domain.messages import Merge, MergedPart, Settlement
 from pmarb.domain.orders import FillStatus, Order, OrderEvent, OrderType, OutcomeUnknown, Refused, Trade, Traded
 from pmarb.domain.values import Side
 from services.cli.audit import ledger_view
@@ -67,8 +67,21 @@ STORY: dict[str, tuple[str, tuple[OrderEvent, ...]]] = {
     "ghost": ("5", (a_trade("ghost", FillStatus.PROVISIONAL), a_trade("ghost", FillStatus.FAILED))),
     "missed": ("6", (Refused(reason="no_match: nothing"),)),
     "unknown": ("7", (OutcomeUnknown(detail="time-out"),)),
+    "paired": ("81", (a_trade("paired", FillStatus.CONFIRMED),)),
+    "twin": ("82", (a_trade("twin", FillStatus.CONFIRMED),)),
 }
 """Orders by name: their token and what happened to each."""
+
+MERGED = Merge(
+    merge_id="m1", market="m81", slug="s81", payout=Decimal(4), pnl=Decimal("-0.14"), equity=Decimal(0), ts_event=NOW,
+    ts_init=NOW, parts=tuple(
+        MergedPart(
+            token=token, outcome="Up", shares=Decimal(4), cost=Decimal(2), fees=Decimal("0.07"), payout=Decimal(2)
+        )
+        for token in ("81", "82")
+    ),
+)  # fmt: skip
+"""Four of the six pairs of `paired` and `twin`."""
 
 
 @pytest.fixture
@@ -86,6 +99,9 @@ async def told(database_url: str) -> AsyncIterator[str]:
         await shop.record(f"0x{name}", events)
     for token, payout in (("1", 6), ("2", 0)):
         await _settle(book, token, Decimal(payout))
+    await MergeBook(pool).book(
+        MERGED, ledger.merged(merge_id="m1", cost=Decimal(4), payout=Decimal(4), ts_event=NOW), ask=None, now=NOW
+    )
     await book.redeem("1", ledger.redeemed(ref="1", payout=Decimal(6), ts_event=NOW))
     yield database_url
     await pool.close()
@@ -146,6 +162,9 @@ CORRUPTIONS = {
     "a fill called cancelled": ("UPDATE orders SET state = 'CANCELLED' WHERE order_hash = '0xheld'", "order_states"),
     "a fee improved": ("UPDATE trades SET fee = 0 WHERE trade_id = 'theld'", "accounts_explained"),
     "a loss improved": ("UPDATE settlements SET pnl = 0 WHERE token = '2'", "settlements_add_up"),
+    "a merge made dear": ("UPDATE merges SET cost = 3, pnl = -1.07 WHERE token = '81'", "merges_add_up"),
+    "a merge forgotten": ("DELETE FROM merges", "positions"),
+    "more merged than was bought": ("UPDATE merges SET shares = 7, payout = 3.5", "merges_add_up"),
     "a win settled twice": ("UPDATE settlements SET redeemed_at = 0 WHERE token = '1'", "positions"),
     "an order doubled": (
         (
@@ -203,6 +222,8 @@ async def test_the_database_itself_refuses_what_it_can(told: str) -> None:
         for statement in (
             "UPDATE postings SET amount = amount * 2",
             "DELETE FROM entries",
+            "UPDATE merges SET cost = 0",
+            "DELETE FROM merge_log; TRUNCATE merge_log",
             "TRUNCATE postings, entries",
             "INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES ('x', 'fail', 'x', 0)",
             "INSERT INTO postings VALUES ('deposit:initial', 'fees', 1)",

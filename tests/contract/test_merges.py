@@ -55,9 +55,9 @@ async def until(true: Callable[[], object], *, within: float = 30) -> Any:
 
 async def both_bought(ground: Ground, bus: RedisBus, database_url: str, *, family: str = "15m") -> MarketInfo:
     """Both outcomes of one market, confirmed and ours."""
-    market = await until(lambda: next((m for m in ground.markets(left_s=200) if m.family == family), None))
+    market: MarketInfo = await until(lambda: next((m for m in ground.markets(left_s=200) if m.family == family), None))
     for outcome in market.outcomes:
-        filled = f"SELECT 1 FROM orders WHERE state = 'FILLED' AND token = '{outcome.token}'"  # noqa: S608
+        filled = f"SELECT 1 FROM orders WHERE state = 'FILLED' AND token = '{outcome.token}'"
         for _ in range(200):
             offered = ground.best_ask(outcome.token)
             if offered is not None and Decimal("0.05") < offered[0] < Decimal("0.9"):
