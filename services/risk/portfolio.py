@@ -346,13 +346,8 @@ class Portfolio:
         held = ZERO
         for commitment in self.commitments.values():
             if commitment.where.market == market:
-                held += sum(
-                    (
-                        _signed(fill, token) * commitment.left.get(fill.token, ONE)
-                        for fill in commitment.trades.values()
-                    ),
-                    ZERO,
-                )
+                left, fills = commitment.left, commitment.trades.values()
+                held += sum((_signed(fill, token) * left.get(fill.token, ONE) for fill in fills), ZERO)
         return max(held, ZERO)
 
     def positions(self, now: int) -> int:
