@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from pmarb import logs
-from pmarb.db.views import Delivery
+from pmarb.db.delivered import Delivery
 from pmarb.domain.messages import Alert, AlertKind, Priority
 
 log = logs.get(__name__)

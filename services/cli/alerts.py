@@ -13,7 +13,7 @@ import typer
 
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
-from pmarb.db import views
+from pmarb.db import delivered
 from pmarb.domain.messages import Alert, AlertKind, Priority
 from pmarb.settings import Settings
 from services.cli import context, runfile
@@ -34,7 +34,7 @@ HOW: Final = (
 def list_sent(limit: Limit = 20, json: Json = False) -> None:
     """The latest alerts and whether a channel took them."""
     with context.ledger(context.settings()) as ledger:
-        rows = views.deliveries(ledger, limit=limit)
+        rows = delivered.deliveries(ledger, limit=limit)
     if json:
         print_json(rows)
         return
@@ -108,12 +108,12 @@ async def _publish(of: Settings, alert: Alert) -> None:
         await bus.close()
 
 
-def _outcome(of: Settings, alert: Alert) -> views.Delivery:
+def _outcome(of: Settings, alert: Alert) -> delivered.Delivery:
     deadline = time.monotonic() + WITHIN
-    found: views.Delivery | None = None
+    found: delivered.Delivery | None = None
     with context.ledger(of) as ledger:
         while time.monotonic() < deadline:
-            found = next((row for row in views.deliveries(ledger) if row.title == alert.title), None)
+            found = next((row for row in delivered.deliveries(ledger) if row.title == alert.title), None)
             if found is not None and (found.delivered or found.error):
                 return found
             time.sleep(0.2)

@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pmarb.db import views
+from pmarb.db import delivered, views
 from services.cli.output import clock_time, disputed, plain, signed
 
 
@@ -27,7 +27,7 @@ class Snapshot:
     provisional: Decimal
     disputed: Decimal
     settled: int
-    alerts: tuple[views.Delivery, ...]
+    alerts: tuple[delivered.Delivery, ...]
 
 
 def snapshot(ledger: views.Connection) -> Snapshot:
@@ -46,7 +46,7 @@ def snapshot(ledger: views.Connection) -> Snapshot:
         provisional=pnl.provisional,
         disputed=pnl.disputed,
         settled=pnl.settled,
-        alerts=tuple(views.deliveries(ledger, limit=4)),
+        alerts=tuple(delivered.deliveries(ledger, limit=4)),
     )
 
 

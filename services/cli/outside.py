@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from pmarb.clock import ScaledClock
-from pmarb.db import views
+from pmarb.db import delivered
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings
 from pmarb.venue.public import POLYMARKET
@@ -154,7 +154,7 @@ def of_channels(of: Settings) -> Check:
         return Check(name="channels", ok=of.venue == "sandbox", detail="none: alerts are only logged", fix=fix)
     try:
         with context.ledger(of) as ledger:
-            failing = [each for each in views.deliveries(ledger, limit=20) if not each.delivered and each.error]
+            failing = [each for each in delivered.deliveries(ledger, limit=20) if not each.delivered and each.error]
     except Trouble:
         failing = []
     detail = f"{count} set" + (f"; the last failure: {failing[0].error}" if failing else "")

@@ -18,7 +18,7 @@ from pmarb import codec
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.clock import Clock
-from pmarb.db import control, foreign, trace, views
+from pmarb.db import control, delivered, foreign, trace, views
 from pmarb.domain.messages import Halt, Kill, Resume
 from services.console.settings import ConsoleSettings
 
@@ -142,7 +142,7 @@ def _add_views(app: FastAPI, tools: Tools) -> None:
     view("/pnl", lambda connection, _limit: views.pnl(connection))
     view("/rejections", lambda connection, _limit: views.rejection_counts(connection))
     view("/receipts", lambda connection, limit: views.receipts(connection, limit=limit))
-    view("/alerts", lambda connection, limit: views.deliveries(connection, limit=limit))
+    view("/alerts", lambda connection, limit: delivered.deliveries(connection, limit=limit))
 
     @app.get("/trace/{opportunity_id}")
     def life(opportunity_id: str) -> Response:

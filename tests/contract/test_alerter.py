@@ -16,7 +16,7 @@ import redis.asyncio as redis
 
 from pmarb.bus.streams import RedisBus
 from pmarb.clock import ScaledClock
-from pmarb.db import views
+from pmarb.db import delivered, views
 from pmarb.domain.messages import Kill
 from pmarb.runtime import Heartbeat
 from services.alerter.channels import channels
@@ -112,9 +112,9 @@ async def until(condition: Any, seconds: float = 15) -> None:
             await asyncio.sleep(0.02)
 
 
-def rows(database_url: str) -> list[views.Delivery]:
+def rows(database_url: str) -> list[delivered.Delivery]:
     with views.connect(database_url) as ledger:
-        return list(views.deliveries(ledger, limit=100))
+        return list(delivered.deliveries(ledger, limit=100))
 
 
 KILL = Kill(who="operator", why="drill", ts_event=NOW, ts_init=NOW)

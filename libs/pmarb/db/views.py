@@ -189,20 +189,6 @@ class Receipt:
     verified_real: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """An alert and whether at least one channel took it."""
-
-    id: int
-    kind: str
-    priority: str
-    title: str
-    body: str
-    delivered: bool
-    error: str
-    ts_event: int
-
-
 def state(connection: Connection) -> State:
     found = _rows(connection, State, "SELECT state, who, why, since, clears_at FROM trading_state WHERE id = 1")[0]
     return replace(found, state=TradingState(found.state))
@@ -392,12 +378,6 @@ def receipts(connection: Connection, *, limit: int = 10, since_real: int = 0) ->
         SELECT id, who, why, open_before, cancelled, open_after, unverified, started_real, verified_real
         FROM receipts WHERE started_real >= %s ORDER BY id DESC LIMIT %s"""
     return _rows(connection, Receipt, query, since_real, limit)
-
-
-def deliveries(connection: Connection, *, limit: int = 20) -> Sequence[Delivery]:
-    query: LiteralString = """
-        SELECT id, kind, priority, title, body, delivered, error, ts_event FROM deliveries ORDER BY id DESC LIMIT %s"""
-    return _rows(connection, Delivery, query, limit)
 
 
 def _rows(connection: Connection, row: type[Row], query: LiteralString, *values: object) -> list[Row]:

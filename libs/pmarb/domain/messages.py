@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from pmarb.domain.book import Level
 from pmarb.domain.orders import FillStatus, OrderState
+from pmarb.domain.reasons import RejectionReason as RejectionReason  # noqa: PLC0414 - part of the face of this module
 from pmarb.domain.values import Side
 
 
@@ -120,49 +121,6 @@ class Approval:
     tick_real: int = 0
     judged_real: int = 0
     strategy: str = ""
-
-
-class RejectionReason(StrEnum):
-    """Why risk denied an opportunity, in the order of its questions. docs/risk.md has a table generated from this."""
-
-    MALFORMED = "malformed"
-    TRADING_HALTED = "trading_halted"
-    TRADING_KILLED = "trading_killed"
-    REDUCING_ONLY = "reducing_only"
-    GATE_LOCKED = "gate_locked"
-    RULES_CHANGED = "rules_changed"
-    EXPIRED = "expired"
-    CLOCK_SKEW = "clock_skew"
-    STALE_BOOK = "stale_book"
-    STALE_SPOT = "stale_spot"
-    STALE_REFERENCE = "stale_reference"
-    CROSSED_BOOK = "crossed_book"
-    PRICE_BAND = "price_band"
-    SPREAD_TOO_WIDE = "spread_too_wide"
-    TOO_EARLY = "too_early"
-    TOO_LATE = "too_late"
-    UNKNOWN_FEE = "unknown_fee"
-    EDGE_TOO_THIN = "edge_too_thin"
-    TOO_MANY_ORDERS = "too_many_orders"
-    TOO_MANY_POSITIONS = "too_many_positions"
-    BELOW_MINIMUM = "below_minimum"
-    ORDER_CAP = "order_cap"
-    MARKET_CAP = "market_cap"
-    EVENT_CAP = "event_cap"
-    UNDERLYING_CAP = "underlying_cap"
-    STRATEGY_CAP = "strategy_cap"
-    TOTAL_CAP = "total_cap"
-    DRAWDOWN = "drawdown"
-    DAILY_LOSS = "daily_loss"
-    FEE_BURN = "fee_burn"
-    CALIBRATION = "calibration"
-    REJECT_RATIO = "reject_ratio"
-    LOSS_STREAK = "loss_streak"
-    DUPLICATE = "duplicate"
-    ENTRIES_PER_WINDOW = "entries_per_window"
-    TRADES_PER_DAY = "trades_per_day"
-    ORDER_RATE = "order_rate"
-    INSUFFICIENT_CASH = "insufficient_cash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
