@@ -9,8 +9,8 @@ from services.executor.settings import ExecutorSettings
 from services.executor.wiring import build
 
 LOCKED = (
-    "error: VENUE=polymarket with EXECUTION=live is locked in this version: it trades real money, and the gate that "
-    "may open it is not built yet. Use EXECUTION=paper, or VENUE=sandbox.\n"
+    "error: VENUE=polymarket with EXECUTION=live is locked in this version: it trades real money, and the executor "
+    "does not ask the gate of risk yet. Use EXECUTION=paper, or VENUE=sandbox.\n"
 )
 
 

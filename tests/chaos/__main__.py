@@ -258,7 +258,7 @@ def table(chaos: Chaos) -> str:
         *names,
         "kills",
         "flat",
-        "naming unknowns",
+        "with unknowns",
         "slowest ms",
     ]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
