@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -149,18 +150,30 @@ def in_flight(trades: Iterable[Trade], account: Account, token_id: str) -> int:
     return sum(max(0, -move.dollars) for move in moves)
 
 
-def dependents(trades: Sequence[Trade], account: Account) -> list[Trade]:
-    """The latest trades, still to be settled, that spend what the account does not have any more: they fail as well."""
+def dependents(trades: Iterable[Trade], account: Account) -> list[Trade]:
+    """The trades, still to be settled, that spend what the account will not have when their turn comes: they fail too.
+
+    `trades` in the order in which they settle. What is settled stays; what is doomed brings and takes nothing.
+    """
+    waiting = [
+        (trade, [move for move in trade.moves if move.account is account])
+        for trade in trades
+        if trade.status is TradeStatus.MATCHED
+    ]
     cash, shares = account.cash, {token: held.shares for token, held in account.holdings.items()}
+    for move in itertools.chain.from_iterable(moves for _, moves in waiting):
+        cash -= move.dollars
+        shares[move.token_id] -= move.shares
     found = []
-    for trade in reversed(trades):
-        doomed = trade.will_fail or trade.status is not TradeStatus.MATCHED
-        moves = [] if doomed else [move for move in trade.moves if move.account is account]
-        if any((m.dollars < 0 and cash < 0) or (m.shares < 0 and shares[m.token_id] < 0) for m in moves):
+    for trade, moves in waiting:
+        if trade.will_fail:
+            continue
+        if any((m.dollars < 0 and cash + m.dollars < 0) or shares[m.token_id] + m.shares < 0 for m in moves):
             found.append(trade)
-            for move in moves:
-                cash -= move.dollars
-                shares[move.token_id] -= move.shares
+            continue
+        for move in moves:
+            cash += move.dollars
+            shares[move.token_id] += move.shares
     return found
 
 
