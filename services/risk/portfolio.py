@@ -1,11 +1,12 @@
 """What the wallet is exposed to, folded from messages. Nothing here decides; nothing here reads a clock.
 
 An approval holds its reservation until its orders are known or it has expired; an open order holds its own; a trade
-that has not failed holds what it cost until its market settles or its shares are merged into dollars. Messages may come
-twice or out of order.
+that has not failed holds what it cost until its market settles or its shares are merged into dollars (`commitments`).
+Messages may come twice or out of order.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -14,6 +15,7 @@ from pmarb.domain.messages import Approval, Fill, Halt, Kill, Merge, OrderUpdate
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, ONE, ZERO, Side
+from services.risk.commitments import Commitment, MarketRef, places
 
 DAY = 86_400 * NANOS
 REMEMBERED = 3600 * NANOS
@@ -27,101 +29,6 @@ COUNTED: Final = 200
 
 DAYS_KEPT: Final = 7
 """Days whose fees and trades are kept, should a clock be set back."""
-
-GRACE = 5 * NANOS
-"""How long after its expiry an approval without any order still counts: the executor may be slow to say so."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketRef:
-    """What a market has in common with others."""
-
-    market: str
-    event: str
-    underlying: str
-    expiry: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Commitment:
-    """One approved opportunity and all that came of it."""
-
-    opportunity_id: str
-    where: MarketRef
-    approved_at: int
-    expires_at: int
-    approved: dict[int, Decimal]
-    strategy: str = ""
-    orders: dict[int, OrderUpdate] = field(default_factory=dict)
-    trades: dict[str, Fill] = field(default_factory=dict)
-    left: dict[str, Decimal] = field(default_factory=dict)
-    """What part of its shares of a token was not merged into dollars, where not all of them are left."""
-    _held: Decimal | None = None
-    """The exposure while no message changes it: asked many times a judgement, on the way of an order."""
-
-    def exposure(self, now: int) -> Decimal:
-        """Dollars that could still be lost, fee included."""
-        if self._held is not None:
-            return self._held
-        held = sum((self._of_leg(leg, reserved, now) for leg, reserved in self.approved.items()), ZERO)
-        if len(self.orders) == len(self.approved):  # Before that, time changes it too
-            self._held = held
-        return held
-
-    def on_order(self, update: OrderUpdate) -> None:
-        """An order that ended stays as it ended."""
-        before = self.orders.get(update.leg)
-        if before is None or not before.state.terminal or update.state.terminal:
-            self.orders[update.leg] = update
-            self._held = None
-
-    def on_fill(self, fill: Fill) -> bool:
-        """Whether that was news: a trade that was confirmed or failed stays so."""
-        before = self.trades.get(fill.trade_id)
-        if before is not None and before.status is not FillStatus.PROVISIONAL:
-            return False
-        self.trades[fill.trade_id] = fill
-        self._held = None
-        return True
-
-    def on_settled(self, token: str) -> None:
-        """What was bought of `token` holds nothing any more."""
-        for trade_id in [trade_id for trade_id, fill in self.trades.items() if fill.token == token]:
-            del self.trades[trade_id]
-            self._held = None
-
-    def on_merged(self, token: str, left: Decimal) -> None:
-        """Only the part `left` of what was bought of `token` is still held."""
-        self.left[token] = left
-        self._held = None
-
-    def _of_leg(self, leg: int, reserved: Decimal, now: int) -> Decimal:
-        order = self.orders.get(leg)
-        if order is None:
-            return reserved if now <= self.expires_at + GRACE else ZERO
-        spent = sum(
-            (
-                (fill.shares * fill.price + fill.fee) * self.left.get(fill.token, ONE)
-                for fill in self.trades.values()
-                if fill.order_hash == order.order_hash and fill.status is not FillStatus.FAILED
-            ),
-            ZERO,
-        )
-        return spent if order.state.terminal else max(order.reserved, spent)
-
-    def has_open_order(self, now: int) -> bool:
-        if any(not order.state.terminal for order in self.orders.values()):
-            return True
-        return len(self.orders) < len(self.approved) and now <= self.expires_at + GRACE
-
-    def bought(self, token: str) -> Decimal:
-        """Shares of the token that its trades brought, unless they failed."""
-        wanted = (f for f in self.trades.values() if f.token == token and f.status is not FillStatus.FAILED)
-        return sum((fill.shares for fill in wanted), ZERO)
-
-    @property
-    def filled(self) -> bool:
-        return any(fill.status is not FillStatus.FAILED for fill in self.trades.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +114,14 @@ class Portfolio:
         self.peak = max(self.peak, self.equity)
 
     def on_approval(self, approval: Approval) -> None:
-        if approval.opportunity_id in self.commitments:
+        known = self.commitments.get(approval.opportunity_id)
+        if known is not None:
+            known.on_approval(approval)
             return
         self.approvals_at.append(approval.ts_init)
         self.commitments[approval.opportunity_id] = Commitment(
             opportunity_id=approval.opportunity_id,
-            where=MarketRef(
-                market=approval.legs[0].leg.market,
-                event=approval.event,
-                underlying=approval.underlying,
-                expiry=approval.expiry,
-            ),
+            where=places(approval),
             approved_at=approval.ts_init,
             expires_at=approval.expires_at,
             approved={index: leg.reserved for index, leg in enumerate(approval.legs)},
@@ -322,46 +226,51 @@ class Portfolio:
         return sum((c.exposure(now) for c in self.commitments.values()), ZERO)
 
     def exposure_of_market(self, market: str, now: int) -> Decimal:
-        return sum((c.exposure(now) for c in self.commitments.values() if c.where.market == market), ZERO)
+        return self._exposure_where(now, lambda place: place.market == market)
 
     def exposure_of_event(self, event: str, now: int) -> Decimal:
-        return sum((c.exposure(now) for c in self.commitments.values() if c.where.event == event), ZERO)
+        return self._exposure_where(now, lambda place: place.event == event)
 
     def exposure_of_strategy(self, strategy: str, now: int) -> Decimal:
         return sum((c.exposure(now) for c in self.commitments.values() if c.strategy == strategy), ZERO)
 
     def exposure_of_underlying(self, underlying: str, *, expiry: int, within: int, now: int) -> Decimal:
         """Markets on one price that end within `within` of each other are one bet."""
-        return sum(
-            (
-                c.exposure(now)
-                for c in self.commitments.values()
-                if c.where.underlying == underlying and abs(c.where.expiry - expiry) <= within
-            ),
-            ZERO,
+        return self._exposure_where(
+            now, lambda place: place.underlying == underlying and abs(place.expiry - expiry) <= within
         )
+
+    def _exposure_where(self, now: int, wanted: Callable[[MarketRef], bool]) -> Decimal:
+        return sum((c.exposure_where(now, wanted) for c in self.commitments.values()), ZERO)
 
     def hedge(self, market: str, token: str) -> Decimal:
         """Shares of `token` that would lower what can be lost in `market`: as many as are held of its other outcome."""
         held = ZERO
         for commitment in self.commitments.values():
-            if commitment.where.market == market:
-                left, fills = commitment.left, commitment.trades.values()
-                held += sum((_signed(fill, token) * left.get(fill.token, ONE) for fill in fills), ZERO)
+            left, fills = commitment.left, [f for f in commitment.trades.values() if f.market == market]
+            held += sum((_signed(fill, token) * left.get(fill.token, ONE) for fill in fills), ZERO)
         return max(held, ZERO)
 
     def positions(self, now: int) -> int:
         """Markets in which something is held or may come to be."""
-        return len({c.where.market for c in self.commitments.values() if c.exposure(now) > ZERO})
+        return len(self.held_markets(now))
+
+    def held_markets(self, now: int) -> set[str]:
+        return {
+            c.where[leg].market
+            for c in self.commitments.values()
+            for leg, stake in c.stakes(now).items()
+            if stake > ZERO
+        }
 
     def open_orders(self, now: int) -> int:
         return sum(c.has_open_order(now) for c in self.commitments.values())
 
     def entries_of_market(self, market: str, now: int) -> int:
-        return sum(c.where.market == market and (c.filled or c.exposure(now) > ZERO) for c in self.commitments.values())
+        return sum(market in c.markets() and (c.filled or c.exposure(now) > ZERO) for c in self.commitments.values())
 
     def last_approval_of_market(self, market: str) -> int:
-        return max((c.approved_at for c in self.commitments.values() if c.where.market == market), default=0)
+        return max((c.approved_at for c in self.commitments.values() if market in c.markets()), default=0)
 
     def approvals_since(self, since: int) -> int:
         return sum(at >= since for at in self.approvals_at)
@@ -376,7 +285,7 @@ class Portfolio:
         over = [
             key
             for key, c in self.commitments.items()
-            if c.where.expiry + REMEMBERED < now and c.exposure(now) == ZERO and not c.has_open_order(now)
+            if c.expiry + REMEMBERED < now and c.exposure(now) == ZERO and not c.has_open_order(now)
         ]
         for key in over:
             del self.commitments[key]

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from pmarb.db.portfolio import Snapshot, StoredOrder
 from pmarb.domain.messages import Approval, Merge, Settlement
-from services.risk.portfolio import DAY, REMEMBERED, Commitment, MarketRef, Portfolio
+from services.risk.commitments import Commitment, MarketRef, restore
+from services.risk.portfolio import DAY, REMEMBERED, Portfolio
 
 
 def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> Portfolio:
@@ -36,7 +37,8 @@ def rebuilt(snapshot: Snapshot, approvals: Iterable[Approval], *, now: int) -> P
 def adopt(portfolio: Portfolio, snapshot: Snapshot, *, now: int) -> None:
     """Fold the ledger's orders, trades, merges and settlements into a living portfolio; known ones change nothing."""
     for order in snapshot.orders:
-        if order.update.opportunity_id not in portfolio.commitments and order.expiry + REMEMBERED >= now:
+        known = portfolio.commitments.get(order.update.opportunity_id)
+        if (known is None or order.update.leg not in known.where) and order.expiry + REMEMBERED >= now:
             _restore(portfolio, order)
     _adopt_orders(portfolio, snapshot)
     _settle(portfolio, snapshot, until=None)
@@ -63,11 +65,11 @@ def _adopt_orders(portfolio: Portfolio, snapshot: Snapshot) -> None:
 def _restore(portfolio: Portfolio, order: StoredOrder) -> None:
     update = order.update
     commitment = portfolio.commitments.get(update.opportunity_id)
+    where = MarketRef(market=update.market, event=order.event, underlying=order.underlying, expiry=order.expiry)
     if commitment is None:
-        where = MarketRef(market=update.market, event=order.event, underlying=order.underlying, expiry=order.expiry)
         commitment = Commitment(
             opportunity_id=update.opportunity_id,
-            where=where,
+            where={},
             approved_at=order.created_at,
             expires_at=order.created_at,
             approved={},
@@ -75,4 +77,4 @@ def _restore(portfolio: Portfolio, order: StoredOrder) -> None:
         )
         portfolio.commitments[update.opportunity_id] = commitment
         portfolio.approvals_at.append(order.created_at)
-    commitment.approved[update.leg] = update.reserved
+    restore(commitment, update, where)

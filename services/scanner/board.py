@@ -9,10 +9,11 @@ from pmarb.clock import Clock
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity, Scanned
 from pmarb.domain.underlying import Stamp, Underlying
+from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
-from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
+from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
 from services.scanner.explain import explained
 from services.scanner.limits import SLOW_FAMILIES
 from services.scanner.relations import Bundle, bundles, judge
@@ -141,10 +142,19 @@ class Board:
                 continue
             for member in members:
                 member.proven = min(self._proofs.proven(token) for token in member.market.tokens)
-            found = judge(bundle, self._limits, now=now, real=real)
+            found = judge(bundle, self._limits, now=now, real=real, worth=self._worth)
             if found is not None and self._set_cooldown.admits(found):
                 self.sets_found += 1
                 self._on_found(replace(found, tick_real=real, found_real=self._clock.real()))
+
+    def _worth(self, watched: Watched) -> Fair | None:
+        underlying = self.underlyings[watched.market.underlying]
+        now, real = self._clock.now(), self._clock.real()
+        if unfed_for(watched.market, underlying, self._limits, real=real) is not None:
+            return None
+        strike = watched.stated_strike
+        fair = fair_value(watched.market, underlying, self._limits.model, now=now, real=real, stated_strike=strike)
+        return None if isinstance(fair, Missing) else fair
 
     def census(self) -> dict[str, Counter[str]]:
         """By family, what the last look at each market came to: `found`, or the reason why not."""

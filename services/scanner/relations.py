@@ -6,14 +6,15 @@ seen within `leg_skew_ms` of each other, and the edge beats the threshold on top
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import permutations
 from typing import Final
 
 from pmarb.domain.book import Book
-from pmarb.domain.bundles import Basket, Wanted, basket, exhaustive, implies, same_settlement
+from pmarb.domain.bundles import Basket, Wanted, basket, best_bid, exhaustive, implies, same_settlement
+from pmarb.domain.fair import Fair
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import ExchangeRule
 from pmarb.domain.messages import Leg, Opportunity
@@ -88,7 +89,13 @@ def _surely(less: Watched, more: Watched) -> bool:
     return strike is not None and than is not None and same_settlement(less.market, more.market, strike, than)
 
 
-def judge(bundle: Bundle, limits: Limits, *, now: int, real: int) -> Opportunity | None:
+Worth = Callable[[Watched], Fair | None]
+"""What the model says of a market by itself, None where it says nothing."""
+
+
+def judge(
+    bundle: Bundle, limits: Limits, *, now: int, real: int, worth: Worth = lambda _watched: None
+) -> Opportunity | None:
     """The set as an opportunity, if it is one now."""
     quick = sum(side.quote for side in bundle.sides)
     if quick >= bundle.payoff or any(_unfit(side.watched, limits, now=now, real=real) for side in bundle.sides):
@@ -97,8 +104,8 @@ def judge(bundle: Bundle, limits: Limits, *, now: int, real: int) -> Opportunity
     if max(ages) - min(ages) > limits.leg_skew_ms * MS:
         return None
     shares = _shares(bundle, limits)
-    legs = [Wanted(book=side.book(), fees=_fees(side)) for side in bundle.sides]
-    found = basket(legs, payoff=Decimal(bundle.payoff), shares=shares)
+    wanted = [Wanted(book=side.book(), fees=_fees(side)) for side in bundle.sides]
+    found = basket(wanted, payoff=Decimal(bundle.payoff), shares=shares)
     if found is None or found.shares < max(side.watched.market.min_size for side in bundle.sides):
         return None
     locked_s = max(ONE, Decimal(max(side.watched.market.decided_at for side in bundle.sides) - now) / NANOS)
@@ -110,13 +117,14 @@ def judge(bundle: Bundle, limits: Limits, *, now: int, real: int) -> Opportunity
         "payoff": str(bundle.payoff),
         "cost": f"{found.cost:.6f}",
         "leg_risk": f"{found.leg_risk:.6f}",
-        "unwind": f"{found.unwind:.6f}",
+        "unwind": f"{max(found.unwinds):.6f}",
         "skew_ms": f"{(max(ages) - min(ages)) / MS:.1f}",
         "lock_s": f"{locked_s:.0f}",
         "apr": f"{apr:.4g}",
         "rules": " | ".join(repr(side.watched.market.settlement) for side in bundle.sides),
     }
-    return _opportunity(bundle, found, threshold, receipt, limits, now=now, real=real)
+    legs = tuple(_leg(side, found, index, worth, limits, now=now, real=real) for index, side in enumerate(bundle.sides))
+    return _opportunity(bundle, found, legs, threshold, receipt, limits, now=now)
 
 
 def _unfit(watched: Watched, limits: Limits, *, now: int, real: int) -> bool:
@@ -143,14 +151,13 @@ def _shares(bundle: Bundle, limits: Limits) -> Decimal:
 def _opportunity(
     bundle: Bundle,
     found: Basket,
+    legs: tuple[Leg, ...],
     threshold: Decimal,
     receipt: dict[str, str],
     limits: Limits,
     *,
     now: int,
-    real: int,
 ) -> Opportunity:
-    legs = tuple(_leg(side, found, index, now=now, real=real) for index, side in enumerate(bundle.sides))
     markets = [side.watched.market for side in bundle.sides]
     first = markets[0]
     parts = [f"{leg.token} {leg.limit} {leg.price} {leg.book_hash} {leg.book_ts_event}" for leg in legs]
@@ -182,13 +189,15 @@ def _opportunity(
     )
 
 
-def _leg(side: BoughtSide, found: Basket, index: int, *, now: int, real: int) -> Leg:
+def _leg(side: BoughtSide, found: Basket, index: int, worth: Worth, limits: Limits, *, now: int, real: int) -> Leg:
     market, book, take, fees = side.watched.market, side.book(), found.takes[index], _fees(side)
     assert side.watched.labels is not None  # `bundles` passes over the others
+    mine, other = side.watched.labels if side.first else reversed(side.watched.labels)
+    fair, error = _alone(side, worth(side.watched), limits)
     return Leg(
         market=market.condition_id,
         token=book.token,
-        outcome=side.watched.labels[0 if side.first else 1],
+        outcome=mine,
         side=Side.BUY,
         limit=take.worst,
         price=take.vwap,
@@ -201,4 +210,24 @@ def _leg(side: BoughtSide, found: Basket, index: int, *, now: int, real: int) ->
         book_ts_event=book.ts_event,
         book_ts_init=now - max(0, real - side.watched.proven),
         levels=tuple(level for level in book.asks if level.price <= take.worst),
+        slug=market.slug,
+        event=market.event,
+        family=market.family,
+        expiry=market.closes_at,
+        bid=best_bid(book),
+        other_token=(side.watched.down if side.first else side.watched.up).book().token,
+        other_outcome=other,
+        fair=fair,
+        fair_se=error,
     )
+
+
+def _alone(side: BoughtSide, fair: Fair | None, limits: Limits) -> tuple[Decimal | None, Decimal]:
+    """(value, standard error) of a share of this side by itself, as a single order would be priced; never in our
+    favour."""
+    if fair is None:
+        return None, ZERO
+    mid = (side.watched.up.bid + side.watched.up.ask) / 2
+    up = mid + limits.model_weight * (fair.up - mid)
+    value = Decimal(up if side.first else 1 - up).quantize(GRAIN, rounding=ROUND_FLOOR)
+    return value, Decimal(fair.se).quantize(GRAIN, rounding=ROUND_CEILING)

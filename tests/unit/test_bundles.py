@@ -5,12 +5,13 @@ import random
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from pmarb.domain.book import Book, Level
-from pmarb.domain.bundles import Wanted, basket, exhaustive, implies, same_settlement
+from pmarb.domain.bundles import Wanted, basket, exhaustive, implies, leg_risk, same_settlement
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import Above, Between, HourCandle, MarketInfo, Settlement, Touch, Twap
 from pmarb.domain.values import NANOS
@@ -65,9 +66,18 @@ def test_a_lone_leg_costs_its_spread_and_two_fees() -> None:
         [wanted(("0.50", "9"), bid="0.48"), wanted(("0.40", "9"), bid="0.39")], payoff=Decimal(1), shares=Decimal(5)
     )
     assert found is not None
-    assert found.unwind == Decimal("0.02") + Decimal("0.0175") + Decimal("0.07") * Decimal("0.48") * Decimal("0.52")
-    assert found.leg_risk == Decimal("0.091") * found.unwind / Decimal("0.545")
+    dearest = max(found.unwinds)
+    assert dearest == Decimal("0.02") + Decimal("0.0175") + Decimal("0.07") * Decimal("0.48") * Decimal("0.52")
+    assert abs(found.leg_risk - Decimal("0.091") * dearest / Decimal("0.545")) < Decimal("1e-20")
     assert found.apr(Decimal(365 * 86_400)) == pytest.approx(found.net / (found.cost + found.fee))
+
+
+def test_every_further_leg_makes_being_left_with_some_of_them_dearer() -> None:
+    cent = Decimal("0.01")
+    asked = [leg_risk([cent] * legs) for legs in range(1, 7)]
+    assert asked[0] == 0
+    assert all(more > less * 3 / 2 for less, more in pairwise(asked)), asked
+    assert leg_risk([cent, 3 * cent]) == leg_risk([3 * cent, cent]) == leg_risk([3 * cent] * 2)
 
 
 def holds(rule: Settlement, close: float, high: float, low: float) -> bool:

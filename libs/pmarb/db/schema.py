@@ -156,6 +156,23 @@ postings = Table(
     Column("amount", Numeric, nullable=False),
 )
 
+sets = Table(
+    "sets",
+    metadata,
+    Column("opportunity_id", Text, primary_key=True),
+    Column("slug", Text, nullable=False),
+    Column("approval", JSONB, nullable=False),
+    Column("worst_loss", Numeric, nullable=False),
+    Column("deadline", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ending", Text, nullable=False, server_default=""),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("whole", Numeric, nullable=False, server_default="0"),
+    Column("skew", BigInteger, nullable=False, server_default="0"),
+    Column("ended_at", BigInteger, nullable=False, server_default="0"),
+    Index("sets_open", "ending", postgresql_where=text("ending IN ('', 'complete')")),
+)
+
 trading_state = Table(
     "trading_state",
     metadata,

@@ -37,7 +37,7 @@ class Wanted:
 class Basket:
     """Equal shares of every leg. Per share of the set: `cost` without fees, `fee`, `net` after both.
 
-    `skew` is the time between the oldest and the youngest book, nanoseconds; `unwind` what selling a lone leg costs.
+    `skew` is the time between the oldest and the youngest book, nanoseconds; `unwinds` what leaving each leg costs.
     """
 
     shares: Decimal
@@ -46,17 +46,35 @@ class Basket:
     cost: Decimal
     fee: Decimal
     net: Decimal
-    unwind: Decimal
+    unwinds: tuple[Decimal, ...]
     skew: int
 
     @property
     def leg_risk(self) -> Decimal:
-        """The edge that the chance of being left with one leg eats: P_one * unwind / P_both."""
-        return P_ONE * self.unwind / P_BOTH
+        return leg_risk(self.unwinds)
 
     def apr(self, locked_s: Decimal) -> Decimal:
         """The net edge on the money that is away, as a yearly rate without compounding."""
         return self.net / (self.cost + self.fee) * YEAR_S / max(locked_s, ONE)
+
+
+def leg_risk(unwinds: Sequence[Decimal]) -> Decimal:
+    """The edge a share that the chance of being left with a part of the set eats, by what leaving each leg costs.
+
+    Of two legs P_one * unwind / P_both (quant.md 3.6). Of more, every further leg is taken to miss as often as the
+    second one did, by itself, and the dearest to leave are taken to be there first.
+    """
+    fills = P_BOTH / (P_BOTH + P_ONE)
+    dearest = sorted(unwinds, reverse=True)
+    lost = (fills ** (count - 1) * (ONE - fills) * sum(dearest[:count], ZERO) for count in range(1, len(dearest)))
+    return sum(lost, ZERO) / fills ** max(len(dearest) - 1, 0)
+
+
+def unwind(*, price: Decimal, bid: Decimal, fees: FeeSchedule) -> Decimal:
+    """What leaving a share bought at `price` costs: the spread and two fees; without a bid the whole price."""
+    if bid <= ZERO:
+        return price
+    return price - bid + fees.fee(shares=ONE, price=price) + fees.fee(shares=ONE, price=bid)
 
 
 def basket(legs: Sequence[Wanted], *, payoff: Decimal, shares: Decimal) -> Basket | None:
@@ -80,18 +98,17 @@ def basket(legs: Sequence[Wanted], *, payoff: Decimal, shares: Decimal) -> Baske
         cost=cost,
         fee=fee / size,
         net=payoff - cost - fee / size,
-        unwind=max(_unwind(leg, take) for leg, take in zip(legs, takes, strict=True)),
+        unwinds=tuple(
+            unwind(price=take.vwap, bid=best_bid(leg.book), fees=leg.fees)
+            for leg, take in zip(legs, takes, strict=True)
+        ),
         skew=max(seen) - min(seen),
     )
 
 
-def _unwind(leg: Wanted, take: Take) -> Decimal:
-    """The spread and two fees; without a bid the whole price."""
-    bid = leg.book.best_bid
-    if bid is None:
-        return take.vwap
-    fees = leg.fees.fee(shares=ONE, price=take.vwap) + leg.fees.fee(shares=ONE, price=bid.price)
-    return take.vwap - bid.price + fees
+def best_bid(book: Book) -> Decimal:
+    """Zero where nobody bids."""
+    return ZERO if book.best_bid is None else book.best_bid.price
 
 
 def implies(one: MarketInfo, other: MarketInfo) -> bool:

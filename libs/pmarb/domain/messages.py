@@ -35,6 +35,9 @@ class Leg:
     `limit` is the worst price accepted, `price` the VWAP of the walk, `shares` what was displayed up to the limit, in
     these `levels`, best first (none from an older sender).
     `fee_rate` and `fee_exponent` are the market's own schedule; `fee` the expected fee for `shares`.
+
+    A leg of a set also says where it belongs (`slug`, `event`, `family`, `expiry`), what the best `bid` was, which
+    token is the other outcome's, and what it is worth by itself: `fair` with `fair_se`, None where no model says.
     """
 
     market: str
@@ -52,6 +55,15 @@ class Leg:
     book_ts_event: int
     book_ts_init: int
     levels: tuple[Level, ...] = ()
+    slug: str = ""
+    event: str = ""
+    family: str = ""
+    expiry: int = 0
+    bid: Decimal = Decimal(0)
+    other_token: str = ""
+    other_outcome: str = ""
+    fair: Decimal | None = None
+    fair_se: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +114,11 @@ class ApprovedLeg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Risk said yes, for these sizes, until `expires_at`. `bound_by` names the limit that bound the size."""
+    """Risk said yes, for these sizes, until `expires_at`. `bound_by` names the limit that bound the size.
+
+    Of a set, `fair` is what a share of all legs pays at least and `worst_loss` the bound of its loss, stated before the
+    first leg is sent: all legs but the cheapest bought at their limits, none of them paying anything.
+    """
 
     opportunity_id: str
     legs: tuple[ApprovedLeg, ...]
@@ -121,6 +137,7 @@ class Approval:
     tick_real: int = 0
     judged_real: int = 0
     strategy: str = ""
+    worst_loss: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +300,7 @@ class AlertKind(StrEnum):
     RULES_CHANGED = "rules_changed"
     LIMITS_CHANGED = "limits_changed"
     GATE_CLOSED = "gate_closed"
+    LEG_MISSED = "leg_missed"
     UNPAID = "unpaid"
     DEAD_LETTER = "dead_letter"
     CHANNEL_FAILED = "channel_failed"

@@ -14,8 +14,16 @@ a trade shows up that proves it wrong.
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
+from typing import Final
 
 from pmarb.domain.values import EXACT, MICRO, ZERO, Side
+
+EXIT_LEG: Final = 100
+"""The exit of leg n is the order of leg n + this: it buys as much of the other outcome, and each pair is a dollar."""
+
+
+def is_exit(leg: int) -> bool:
+    return leg >= EXIT_LEG
 
 
 class OrderType(StrEnum):
