@@ -11,7 +11,7 @@ from pmarb.clock import Clock
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff, every
-from pmarb.venue import gamma
+from pmarb.venue import coinbase, gamma
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import SpotFeed, oracle_subscription, spot_stream
@@ -65,6 +65,10 @@ class RecorderService:
         self._market = self._socket("clob.market", urls.ws_market, self._tokens)
         stream = spot_stream(urls.spot_ws, assets)
         self._spot = self._socket("spot.binance", stream, tuple, ping=None, silent_after=SILENT_AFTER)
+        other = [coinbase.request(assets)]
+        self._other = self._socket(
+            "spot.coinbase", urls.other_spot, lambda: other, ping=None, silent_after=SILENT_AFTER
+        )
         oracle = [oracle_subscription(assets)]
         self._oracle = self._socket("rtds", urls.rtds, lambda: oracle, ping_every=5.0, silent_after=SILENT_AFTER)
 
@@ -75,7 +79,7 @@ class RecorderService:
             for asset in self._assets:
                 await self._warm_up(asset)
             async with asyncio.TaskGroup() as group:
-                for socket in (self._market, self._spot, self._oracle):
+                for socket in (self._market, self._spot, self._other, self._oracle):
                     group.create_task(socket.run(stop))
                 group.create_task(every(DISCOVER_EVERY, self._discover, stop))
                 group.create_task(every(SUMMARY_EVERY, self._summary, stop))
@@ -195,7 +199,7 @@ class RecorderService:
             markets=len(self._open),
             tapes=len(self._spool.tapes),
             undecodable=self._spool.undecodable,
-            silences=self._spot.silences + self._oracle.silences,
+            silences=self._spot.silences + self._other.silences + self._oracle.silences,
         )
 
 

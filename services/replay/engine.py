@@ -135,6 +135,14 @@ class Engine:
         self.underlying(asset).on_spot(price, second=ts_event // NANOS, stamp=stamp)
         self._look_at_all(asset, now)
 
+    def other_spot(self, asset: str, price: float, *, ts_event: int, now: int) -> None:
+        """A trade of the exchange that checks the first; it asks nothing while that one speaks."""
+        underlying = self.underlying(asset)
+        stamp = Stamp(ts_event=ts_event, ts_init=now, real=now)
+        underlying.on_other_spot(price, second=ts_event // NANOS, stamp=stamp)
+        if underlying.standing_in:
+            self._look_at_all(asset, now)
+
     def oracle(self, asset: str, price: float, *, ts_event: int, now: int) -> None:
         """A tick of the settlement stream; where there is no spot at all it stands in for it (basis 0)."""
         self.seen.add("oracle")

@@ -14,13 +14,14 @@ from typing import Final
 import msgspec
 
 from pmarb.domain.values import ONE
-from pmarb.venue import gamma, tape
+from pmarb.venue import coinbase, gamma, tape
 from pmarb.venue.parse import (
     BestBidAskFrame,
     BookFrame,
     Frame,
     ParseError,
     PriceChangeFrame,
+    PriceTick,
     ResolvedFrame,
     Source,
     TickSizeFrame,
@@ -73,11 +74,13 @@ class TapeReplay:
         self._engine = Engine(name=name, limits=limits, risk=risk, bankroll=bankroll)
         if marker is not None:
             marker.ask(self._engine)
+        self._other_last: dict[str, PriceTick] = {}
         self._handlers: dict[str, Callable[[msgspec.Raw, int], None]] = {
             "clob.market": self._on_market_frame,
             "gamma": self._on_gamma,
             "rtds": self._on_rtds,
             "spot.binance": self._on_spot,
+            "spot.coinbase": self._on_other_spot,
             "oracle.strike": self._on_strike,
         }
 
@@ -143,6 +146,19 @@ class TapeReplay:
         tick = spot(raw)
         if tick is not None:
             self._engine.spot(tick.asset, tick.price, ts_event=tick.ts_event, now=now)
+
+    def _on_other_spot(self, raw: msgspec.Raw, now: int) -> None:
+        """A trade, or a heartbeat that proves the last one still to be the last."""
+        match coinbase.frame(raw):
+            case PriceTick() as tick:
+                self._other_last[tick.asset] = tick
+                self._engine.other_spot(tick.asset, tick.price, ts_event=tick.ts_event, now=now)
+            case coinbase.Beat(asset=asset, last_trade=trade, ts_event=ts_event):
+                last = self._other_last.get(asset)
+                if last is not None and last.trade == trade:
+                    self._engine.other_spot(asset, last.price, ts_event=ts_event, now=now)
+            case None:
+                return
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
         engine, of_token = self._engine, self._engine.of_token

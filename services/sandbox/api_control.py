@@ -236,6 +236,7 @@ def ready_object(world: World, *, host: str) -> dict[str, Any]:
         "polybolt": f"{ws}/polybolt",
         "sports": f"{ws}/sports",
         "spot": f"{ws}/spot",
+        "coinbase": f"{ws}/coinbase",
         "web": f"{http}/web",
         "sandbox": f"{http}/sandbox",
         "clock": {

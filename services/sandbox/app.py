@@ -5,7 +5,8 @@
     ws market  /ws/market        ws user  /ws/user               rtds    /rtds       index, oracle, TWAP
     relayer    /relayer          split, merge, redeem            rpc     /rpc        a few calls of a chain node
     polybolt   /polybolt         authenticated prices            control /sandbox    accounts, faults, knobs
-    spot       /spot             Binance-like streams, klines   sports  /sports     scores of games
+    spot       /spot             Binance-like streams, klines    sports  /sports     scores of games
+    coinbase   /coinbase         Coinbase-like matches
 
 Markets of the chosen families roll over a seeded price path; simulated makers and takers trade them; orders must be
 signed for real; settlement and redemption follow the venue's rules. Nothing here is shared with the code it examines.
@@ -75,6 +76,7 @@ def add_sockets(app: FastAPI, world: World) -> None:
     app.add_api_websocket_route("/rtds", world.rtds.serve)
     app.add_api_websocket_route("/polybolt", world.polybolt.serve)
     app.add_api_websocket_route("/sports", world.sports.serve)
+    app.add_api_websocket_route("/coinbase", world.coinbase.serve)
     app.add_api_websocket_route("/spot/ws", spot_bare)
     app.add_api_websocket_route("/spot/ws/{stream:path}", spot_single)
     app.add_api_websocket_route("/spot/stream", spot_combined)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-CHANNELS = ("market", "user", "rtds", "spot", "bolt", "sports", "all")
+CHANNELS = ("market", "user", "rtds", "spot", "coinbase", "bolt", "sports", "all")
 CALLS = ("order", "cancel", "heartbeat", "other", "all")
 SIDES = ("", "BUY", "SELL")
 

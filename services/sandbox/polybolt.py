@@ -163,6 +163,16 @@ class PolyBolt:
         client.push_json({"op": "subscribed", **answer})
         client.topics[topic] = 0
         client.push_json(self._snapshot(client, topic))
+        self._push_underway(client, topic)
+
+    def _push_underway(self, client: PriceClient, topic: Topic) -> None:
+        """What was made before the client came and reaches everybody after: the snapshot does not hold it."""
+        now_ns, lag_ms = self._clock.now_ns(), float(getattr(self.scenario, LAG_MS[topic.channel]))
+        last = (now_ns - int(lag_ms * MS_NS)) // SECOND_NS
+        for second in range(last + 1, now_ns // SECOND_NS + 1):
+            payload = self._point(topic, second) | self._about(topic)
+            left_ms = lag_ms - (now_ns - second * SECOND_NS) / MS_NS
+            client.push_json(self._envelope(client, topic, payload), delay_ms=left_ms)
 
     def _snapshot(self, client: PriceClient, topic: Topic) -> dict[str, Any]:
         """The last two minutes that have already been published."""

@@ -86,6 +86,15 @@ class Rtds:
                 elif subscription not in client.wanted:
                     client.wanted.add(subscription)
                     client.push_json(self._history(subscription))
+                    self._push_underway(client, subscription)
+
+    def _push_underway(self, client: RtdsClient, subscription: Subscription) -> None:
+        """Ticks that were made before the client came and reach everybody after: its history does not hold them."""
+        now_ns, delay_ms = self._clock.now_ns(), self._delay_ms(subscription.topic)
+        last = (now_ns - int(delay_ms * MS_NS)) // SECOND_NS
+        for second in range(last + 1, now_ns // SECOND_NS + 1):
+            left_ms = delay_ms - (now_ns - second * SECOND_NS) / MS_NS
+            client.push_json(self._update(subscription, second), delay_ms=left_ms)
 
     def _delay_ms(self, topic: str) -> float:
         return self.scenario.rtds_spot_ms if topic == SPOT else self.scenario.rtds_oracle_ms

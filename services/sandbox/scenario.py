@@ -54,6 +54,9 @@ class Scenario:
     stale_balances: bool = False
     # Feeds: delay between the event and its delivery, in milliseconds.
     spot_feed_ms: float = 106.0
+    # The second exchange, and how far its dollars usually are from the first one's.
+    coinbase_feed_ms: float = 110.0
+    coinbase_basis_bps: float = 3.0
     rtds_spot_ms: float = 260.0
     rtds_oracle_ms: float = 1280.0
     clob_ws_ms: float = 60.0
@@ -141,6 +144,7 @@ SCENARIOS: dict[str, Scenario] = {
             order_path_ms=Lognormal(median=0.0, sigma=0.0),
             hold_ms=0.0,
             spot_feed_ms=0.0,
+            coinbase_feed_ms=0.0,
             rtds_spot_ms=0.0,
             rtds_oracle_ms=0.0,
             clob_ws_ms=0.0,

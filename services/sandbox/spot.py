@@ -38,7 +38,7 @@ class Spot:
         self.hub: Hub[SpotClient] = Hub()
         self._clock = clock
         self._paths = {ASSETS[code].spot_symbol: path for code, path in paths.items()}
-        self._serial = 0
+        self._serials: dict[str, int] = {}
 
     async def serve(self, socket: WebSocket, *, streams: str, combined: bool) -> None:
         await socket.accept()
@@ -53,8 +53,8 @@ class Spot:
             path = self._paths.get(ticker.lower())
             if path is None or kind not in KINDS:
                 continue
-            self._serial += 1
-            message = self._message(kind, ticker.upper(), path.at(now_ns), now_ns // MS_NS)
+            serial = self._serials[name] = self._serials.get(name, 0) + 1
+            message = self._message(kind, ticker.upper(), path.at(now_ns), now_ns // MS_NS, serial)
             for client in self.hub.each():
                 if name in client.streams:
                     wrapped = {"stream": name, "data": message} if client.combined else message
@@ -102,11 +102,12 @@ class Spot:
             "0",
         ]
 
-    def _message(self, kind: str, ticker: str, price: float, now_ms: int) -> dict[str, Any]:
+    def _message(self, kind: str, ticker: str, price: float, now_ms: int, serial: int) -> dict[str, Any]:
+        """One message of a stream; `serial` numbers them without gaps, as the exchange numbers the trades of a pair."""
         if kind == "bookTicker":
             half = CENT / 2
             return {
-                "u": self._serial,
+                "u": serial,
                 "s": ticker,
                 "b": f"{price - half:.2f}",
                 "B": "1.50000000",
@@ -114,7 +115,7 @@ class Spot:
                 "A": "1.50000000",
             }
         base = {"e": kind, "E": now_ms, "s": ticker, "p": f"{price:.2f}", "q": TRADE_SIZE, "T": now_ms, "m": False}
-        return base | ({"t": self._serial, "M": True} if kind == "trade" else {"a": self._serial, "M": True})
+        return base | ({"t": serial, "M": True} if kind == "trade" else {"a": serial, "M": True})
 
 
 def _on_text(client: SpotClient, text: str) -> None:

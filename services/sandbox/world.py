@@ -15,6 +15,7 @@ from services.sandbox.balances import Balances
 from services.sandbox.catalog import DAY_LONG, DEFAULT_FAMILIES
 from services.sandbox.chain import Chain
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
+from services.sandbox.coinbase import Coinbase
 from services.sandbox.engine import Engine
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import HOUSE_CASH, Exchange
@@ -121,6 +122,7 @@ class World:
         )
         self.rtds = Rtds(clock=self.clock, paths=self.paths, oracles=self.oracles, scenario=self.scenario)
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
+        self.coinbase = Coinbase(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.sports = Sports(clock=self.clock, markets=self.markets, values=self.values, seed=settings.seed)
         self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
         self.player = self._make_player(settings.tape) if settings.tape else None
@@ -205,7 +207,8 @@ class World:
             else:
                 values[name] = bool(value) if isinstance(current, bool) else float(value)
         self.scenario = replace(self.scenario, **values)  # type: ignore[arg-type]
-        for part in (self.feeds, self.gateway, self.house, self.settlement, self.rtds, self.polybolt, self.spot):
+        priced = (self.rtds, self.polybolt, self.spot, self.coinbase)
+        for part in (self.feeds, self.gateway, self.house, self.settlement, *priced):
             part.scenario = self.scenario
         self._tell_exchange()
         return self.scenario
@@ -257,6 +260,7 @@ class World:
             "rtds": self.rtds.hub,
             "bolt": self.polybolt.hub,
             "spot": self.spot.hub,
+            "coinbase": self.coinbase.hub,
             "sports": self.sports.hub,
         }
 
@@ -276,6 +280,7 @@ class World:
     def _step_spot(self, now_ns: int) -> None:
         if self.player is None:
             self.spot.step(now_ns)
+            self.coinbase.step(now_ns)
 
     def _step_house(self, now_ns: int) -> None:
         if self.player is None:
@@ -289,6 +294,7 @@ class World:
         self.settlement.step(now_ns)
         if self.player is None:
             self.rtds.step(now_ns // SECOND_NS)
+            self.coinbase.beat(now_ns)
         self.polybolt.step(now_ns // SECOND_NS)
         self.sports.step(now_ns // SECOND_NS)
 

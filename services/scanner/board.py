@@ -118,11 +118,9 @@ class Board:
         )
 
     def refer(self, references: Mapping[str, float]) -> None:
-        """Tell the markets the prices that they compare with."""
-        for slug, value in references.items():
-            watched = self._watched.get(slug)
-            if watched is not None:
-                watched.stated_strike = value
+        """Tell the markets the prices that they compare with; one that is known no more is taken back."""
+        for slug, watched in self._watched.items():
+            watched.stated_strike = references.get(slug)
 
     def mended(self, watched: Watched, *, up: LocalBook, down: LocalBook) -> None:
         """Its books were fetched anew: believe them."""
@@ -182,6 +180,26 @@ class Board:
             underlying.on_spot(tick.price, second=stamp.ts_event // NANOS, stamp=stamp)
             for watched in self._by_asset[tick.asset]:
                 self._look(watched, underlying, now, real)
+
+    def on_other_spot(self, ticks: Sequence[PriceTick], real: int) -> None:
+        """Trades of the exchange that checks. They wake a market only while they are the price in force."""
+        now = self._clock.now()
+        for tick in ticks:
+            underlying = self.underlyings.get(tick.asset)
+            if underlying is None:
+                continue
+            stamp = Stamp(ts_event=tick.ts_event, ts_init=now, real=real)
+            underlying.on_other_spot(tick.price, second=stamp.ts_event // NANOS, stamp=stamp)
+            if underlying.standing_in:
+                for watched in self._by_asset[tick.asset]:
+                    self._look(watched, underlying, now, real)
+
+    def on_averages(self, ticks: Sequence[PriceTick], _real: int) -> None:
+        """The oracle's ready-made averages, each of the minute before its stamp."""
+        for tick in ticks:
+            underlying = self.underlyings.get(tick.asset)
+            if underlying is not None:
+                underlying.averages.put(tick.ts_event // NANOS, tick.price)
 
     def on_oracle(self, ticks: Sequence[PriceTick], real: int) -> None:
         """Ticks of the settlement stream. They are seconds old: the next spot trade asks the question."""

@@ -126,13 +126,13 @@ def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | No
 def unfed_for(market: MarketInfo, underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether the prices that this market needs are there and young."""
     if isinstance(market.settlement, ExchangeRule):
-        return _no_spot(underlying, limits.stale_spot(market.family), real)
+        return _no_spot(underlying, underlying.first_stamp.real, limits.stale_spot(market.family), real)
     return unfed(underlying, limits, real=real)
 
 
 def unfed(underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether both prices are there and young."""
-    reason = _no_spot(underlying, limits.stale_spot_ms, real)
+    reason = _no_spot(underlying, underlying.spot_stamp.real, limits.stale_spot_ms, real)
     if reason is SkipReason.NO_SPOT:
         return reason
     if underlying.oracle.last is None:
@@ -144,10 +144,10 @@ def unfed(underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | 
     return None
 
 
-def _no_spot(underlying: Underlying, stale_ms: int, real: int) -> SkipReason | None:
+def _no_spot(underlying: Underlying, seen: int, stale_ms: int, real: int) -> SkipReason | None:
     if underlying.price is None:
         return SkipReason.NO_SPOT
-    return SkipReason.STALE_SPOT if real - underlying.spot_stamp.real > stale_ms * MS else None
+    return SkipReason.STALE_SPOT if real - seen > stale_ms * MS else None
 
 
 def unreadable(watched: Watched, limits: Limits, *, real: int) -> SkipReason | None:
@@ -358,7 +358,7 @@ def _inputs(market: MarketInfo, fair: Fair, underlying: Underlying, limits: Limi
         "w": f"{limits.model_weight:g}",
         "nu": f"{model.nu:g}",
         "rule": type(market.settlement).__name__,
-    }
+    } | ({"spot_by": "second exchange"} if underlying.standing_in else {})
 
 
 def _lock(market: MarketInfo, offer: _Offer, *, now: int) -> dict[str, str]:

@@ -25,8 +25,9 @@ def _rows(watched: Watched, underlying: Underlying, limits: Limits, now: int, re
     yield "open_for_s", f"{since:.0f}", f"{limits.first_s:g}", since >= limits.first_s
     needed = limits.min_left_s.get(market.family, 120.0)
     yield "left_s", f"{left:.0f}", f"{needed:g}", left >= needed
-    spot = (real - underlying.spot_stamp.real) / MS if underlying.price is not None else None
     by_exchange = isinstance(market.settlement, ExchangeRule)
+    stamp = underlying.first_stamp if by_exchange else underlying.spot_stamp
+    spot = (real - stamp.real) / MS if underlying.price is not None else None
     yield _age("spot_age_ms", spot, limits.stale_spot(market.family) if by_exchange else limits.stale_spot_ms)
     oracle = (real - underlying.oracle_stamp.real) / MS if underlying.oracle.last is not None else None
     if not by_exchange:

@@ -28,6 +28,7 @@ class SkipReason(StrEnum):
     STALE_SPOT = "stale_spot"
     STALE_ORACLE = "stale_oracle"
     WARMING_UP = "warming_up"
+    SPOT_DISPUTED = "spot_disputed"
     BASIS_UNKNOWN = "basis_unknown"
     BASIS_TOO_LARGE = "basis_too_large"
     REFERENCE_MISSING = "reference_missing"

@@ -32,8 +32,7 @@ ASK_EVERY: Final = 5.0  # Real
 GIVE_UP_S: Final = 1800  # Venue
 FORGET_AFTER: Final = 3600 * NANOS
 KEPT_ERRORS: Final = 500
-LARGE_BPS: Final = 1.0
-"""More than twice the largest error ever measured of a price to beat made from ticks (quant.md 1.2)."""
+DISPUTABLE_S: Final = 30  # Venue: how long a feed may take to tell an average that ours is compared with
 
 
 class CandleSource(Protocol):
@@ -84,6 +83,7 @@ class References:
         self.errors_bps: deque[float] = deque(maxlen=KEPT_ERRORS)
         self.checked = 0
         self.large = 0
+        self.disputed = 0
         self._underlyings = underlyings
         self._candles = candles
         self._verdicts = verdicts
@@ -92,6 +92,7 @@ class References:
         self._extremes: dict[Period, _Extremes] = {}
         self._over: dict[str, _Over] = {}
         self._ended: set[str] = set()
+        self._disputed: set[str] = set()
 
     async def step(self, markets: Collection[MarketInfo]) -> None:
         """Learn what can be learnt now."""
@@ -112,9 +113,12 @@ class References:
             "reference_error_median_bps": round(statistics.median(errors), 4) if errors else 0.0,
             "reference_error_max_bps": round(max(errors), 4) if errors else 0.0,
             "references_far_off": self.large,
+            "references_disputed": self.disputed,
         }
 
     async def _learn(self, market: MarketInfo, now: int) -> None:
+        if isinstance(market.settlement, Twap) and now <= market.opens_at + DISPUTABLE_S * NANOS:
+            self._compare_feeds(market)
         match market.settlement:
             case Twap() | SpotTick() if market.slug not in self.values:
                 found = updown.reference(market, self._underlyings[market.underlying])
@@ -131,6 +135,15 @@ class References:
         if found is not None:
             self.values[market.slug] = found
 
+    def _compare_feeds(self, market: MarketInfo) -> None:
+        """Forget a price to beat that the oracle's ready-made average contradicts: nobody knows which is wrong."""
+        if market.slug not in self.values or market.slug in self._disputed:
+            return
+        if updown.reference(market, self._underlyings[market.underlying]) is None:
+            self.disputed += 1
+            self._disputed.add(market.slug)
+            log.warning("reference_disputed", slug=market.slug, ours=self.values.pop(market.slug))
+
     async def _candle(self, market: MarketInfo, interval: str, *, opens: int) -> Candle | None:
         if not self._may_try(market.slug, RETRY_S):
             return None
@@ -143,14 +156,14 @@ class References:
     async def _extreme(self, market: MarketInfo, now: int, *, up: bool) -> float | None:
         """The highest (lowest) price of the period so far; None until all of its candles have been read once."""
         period = (market.underlying, market.opens_at, market.closes_at)
-        known, spot = self._extremes.get(period), self._underlyings[market.underlying].price
+        known, underlying = self._extremes.get(period), self._underlyings[market.underlying]
         if known is None or self._clock.real() / NANOS - known.read >= EXTREMES_EVERY:
             await self._read_period(period, now)
             known = self._extremes.get(period)
         if known is None:
             return None
-        if spot is not None and now <= market.closes_at:
-            known.take(spot, spot)
+        if underlying.price is not None and not underlying.standing_in and now <= market.closes_at:
+            known.take(underlying.price, underlying.price)
         return known.high if up else known.low
 
     async def _read_period(self, period: Period, now: int) -> None:
@@ -225,7 +238,7 @@ class References:
         self.checked += 1
         self.errors_bps.append(error)
         final_error = None if final is None or over.final is None else abs(over.final / final - 1) * 1e4
-        far = error > LARGE_BPS
+        far = error > updown.LARGE_BPS
         self.large += far
         (log.warning if far else log.info)(
             "reference_checked",
@@ -240,6 +253,7 @@ class References:
         for slug in [slug for slug in self.values if slug not in current]:
             del self.values[slug]
         self._ended.intersection_update(current)
+        self._disputed.intersection_update(current)
         for period in [period for period in self._extremes if period[2] < now - FORGET_AFTER]:
             del self._extremes[period]
         real = self._clock.real() / NANOS

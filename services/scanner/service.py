@@ -23,13 +23,14 @@ from pmarb.runtime import Backoff, Heartbeat, every, member_name
 from pmarb.venue.books import LocalBook
 from pmarb.venue.feed import MarketFeed
 from pmarb.venue.parse import ParseError
+from pmarb.venue.polybolt import PriceKeys
 from pmarb.venue.port import VenueUnavailable
-from pmarb.venue.prices import OracleFeed, SpotFeed
 from pmarb.venue.public import Discovery, VenueUrls
 from services.scanner.board import Board
 from services.scanner.catalogue import Catalogue
 from services.scanner.decide import Limits, Watched
 from services.scanner.limits import SLOW_FAMILIES
+from services.scanner.prices import Prices
 from services.scanner.references import References
 from services.scanner.rules import RuleBook
 from services.scanner.sharing import Claims
@@ -67,11 +68,11 @@ class ScannerService:
         assets: tuple[str, ...],
         families: tuple[str, ...],
         heartbeat: Heartbeat,
+        keys: PriceKeys | None = None,
         member: str | None = None,
     ) -> None:
         self._bus, self._clock = bus, clock
         self._assets = assets
-        self._history_s = LONG_HISTORY_S if {"4h", *SLOW_FAMILIES} & set(families) else HISTORY_S
         self._heartbeat = heartbeat
         self._http = http
         self._discovery = Discovery(urls=urls, http=http)
@@ -87,37 +88,35 @@ class ScannerService:
             on_found=self._on_found,
             on_broken=self._on_broken,
         )
-        self._spot = SpotFeed(
-            ws_url=urls.spot_ws,
-            rest_url=urls.spot_rest,
+        self.prices = Prices(
+            board=self.board,
+            urls=urls,
             assets=assets,
             clock=clock,
             http=http,
-            on_ticks=self.board.on_spot,
+            history_s=LONG_HISTORY_S if {"4h", *SLOW_FAMILIES} & set(families) else HISTORY_S,
+            keys=keys,
         )
-        self._oracle = OracleFeed(url=urls.rtds, assets=assets, clock=clock, on_ticks=self.board.on_oracle)
         self.references = References(
-            underlyings=self.board.underlyings, candles=self._spot, verdicts=self._discovery, clock=clock
+            underlyings=self.board.underlyings, candles=self.prices.spot, verdicts=self._discovery, clock=clock
         )
         self._claims = Claims(member or member_name())
         self._healing: set[asyncio.Task[None]] = set()
         self._members, self._pending = list[str](), dict[str, Opportunity]()
         self._wake = asyncio.Event()
-        self._venue_backoff = Backoff("venue")
         self._rules, self._reread = RuleBook(), deque[str]()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan until `stop`."""
         beating = asyncio.create_task(every(BEAT_EVERY, self._heartbeat.beat, stop))
         try:
-            await self._warm_up(stop)
+            await self.prices.warm_up(stop)
             gc.collect()
             gc.freeze()  # What is loaded by now stays: no collection need walk it between a tick and its answer
             await self._together(
                 stop,
                 self.feed.run(stop),
-                self._spot.run(stop),
-                self._oracle.run(stop),
+                *self.prices.running(stop),
                 every(DISCOVER_EVERY, self._discover, stop),
                 every(SHARE_EVERY, self._share, stop),
                 every(REREAD_EVERY, self._read_again, stop),
@@ -142,26 +141,6 @@ class ScannerService:
     async def _release(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._wake.set()
-
-    async def _warm_up(self, stop: asyncio.Event) -> None:
-        """Fill the volatility from the exchange's own candles; without them it warms up live, in half an hour."""
-        for asset in self._assets:
-            history = await self._history(asset, stop)
-            for second, price in history:
-                self.board.underlyings[asset].put_spot(second, price)
-            log.info("history_loaded", underlying=asset, seconds=len(history))
-
-    async def _history(self, asset: str, stop: asyncio.Event) -> list[tuple[int, float]]:
-        """Ask until answered; empty when stopped."""
-        while not stop.is_set():
-            try:
-                answer = await self._spot.history(asset, now=self._clock.now(), seconds=self._history_s)
-            except (VenueUnavailable, ParseError) as error:
-                await self._venue_backoff.wait(error)
-            else:
-                self._venue_backoff.recovered()
-                return answer
-        return []
 
     async def _discover(self) -> None:
         """Learn of new markets, forget old ones."""
@@ -300,6 +279,7 @@ class ScannerService:
         skips: Counter[str] = Counter()
         for one in scanned:
             skips.update(one.skips)
+        prices = self.prices.summary()
         log.info(
             "scan_summary",
             markets=len(scanned),
@@ -308,11 +288,11 @@ class ScannerService:
             found=sum(one.found for one in scanned),
             **{f"skip_{reason}": count for reason, count in skips.most_common()},
             frames=counters.frames,
-            malformed=counters.malformed + self._spot.malformed + self._oracle.malformed,
+            malformed=counters.malformed + prices.pop("malformed"),
             resnapshots=counters.snapshots,
             disagreements=counters.disagreed,
             freezes=counters.frozen,
-            silences=self._spot.socket.silences + self._oracle.socket.silences,
+            **prices,
             sets_found=self.board.sets_found,
             mirror_alarms=self.board.alarms,
             refused=len(self._catalogue.refused),

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import date
 
+import pytest
+
 from pmarb.clock import ManualClock
 from pmarb.domain.market import HourCandle, MarketInfo, NoonToNoon, Settlement, Touch
 from pmarb.domain.underlying import Underlying
@@ -147,3 +149,24 @@ async def test_what_was_never_seen_stays_missing_for_the_windows_life() -> None:
     scene = Scene(a_market().settlement, opens=START * NANOS, closes=(START + 300) * NANOS, underlying=late)
     assert await scene.after(100) is None
     assert await scene.after(199) is None
+
+
+async def test_a_price_to_beat_that_was_missed_is_taken_from_the_oracles_ready_made_average() -> None:
+    underlying = Underlying("btc")
+    scene = Scene(a_market().settlement, opens=START * NANOS, closes=(START + 300) * NANOS, underlying=underlying)
+    underlying.averages.put(START - 1, 83_000.0)
+    assert await scene.after(100) is None
+    underlying.averages.put(START, 84_000.0)
+    assert await scene.after(1) == 84_000.0
+
+
+@pytest.mark.parametrize(("apart_bps", "believed"), [(0.5, True), (1.5, False)])
+async def test_a_price_to_beat_that_the_average_contradicts_is_taken_back(apart_bps: float, believed: bool) -> None:
+    underlying = an_underlying(now=(START + 310) * NANOS)
+    scene = Scene(a_market().settlement, opens=START * NANOS, closes=(START + 300) * NANOS, underlying=underlying)
+    ours = await scene.after(3)
+    assert ours is not None
+    underlying.averages.put(START, ours * (1 + apart_bps * 1e-4))
+    assert (await scene.after(2) == ours) is believed
+    assert (await scene.after(2) == ours) is believed
+    assert scene.references.summary()["references_disputed"] == (0 if believed else 1)

@@ -14,6 +14,7 @@ class Missing(StrEnum):
     """What a fair value lacks."""
 
     WARMING_UP = "warming_up"
+    SPOT_DISPUTED = "spot_disputed"
     BASIS_UNKNOWN = "basis_unknown"
     BASIS_TOO_LARGE = "basis_too_large"
     REFERENCE_MISSING = "reference_missing"
@@ -28,12 +29,16 @@ class Model:
     `cv_sigma` is how far off the volatility's estimate usually is, as a fraction of it (quant.md 2.4).
     `order_path_s` is how long an order travels, `hold_s` how long the venue holds a taker's: what we buy is the value
     after both, which today's price tells the less the longer they are (quant.md 2.6, 24).
+    Two spot exchanges farther than `max_spot_gap_bps` from their usual distance are believed neither; a price of the
+    second one instead of the first is uncertain by `stand_in_se_bps` more.
     """
 
     k_variance: Mapping[str, float] = field(default_factory=lambda: {"5m": 1.0, "15m": 1.1, "4h": 1.1, "1h": 1.0})
     nu: float = 8.0
     lowest_probability: float = 0.005
     max_basis_bps: float = 25.0
+    max_spot_gap_bps: float = 10.0
+    stand_in_se_bps: float = 1.0
     order_path_s: float = 0.23
     hold_s: float = 0.15
     spot_se_bps: float = 0.4

@@ -1,15 +1,19 @@
-"""What is known of one asset's price: the fast spot, the slow oracle that settles, and the distance between them.
+"""What is known of one asset's price: the fast spots, the slow oracle that settles, and the distance between them.
 
     nowcast = spot(now) * exp(average over 300 s of ln oracle(s) - ln spot(s))           quant.md 2
 
-The oracle is seconds late and a few basis points away; markets settle on it and not on the spot. Floats: these are
-estimates, not money. Seconds are Unix seconds of the venue's clock; `real` stamps are the receiver's own clock.
+The oracle is seconds late and a few basis points away; markets settle on it and not on the spot. A second exchange
+checks the first and stands in for it while that is silent, moved by the usual distance between the two. Floats: these
+are estimates, not money. Seconds are Unix seconds of the venue's clock; `real` stamps are the receiver's own clock.
 """
 
+import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from pmarb.domain.values import NANOS
 from pmarb.domain.volatility import DAILY, HOURLY, BlendedVolatility
 
 LONGEST_HOLE: Final = 5
@@ -24,7 +28,37 @@ HOURLY_S: Final = 7200.0
 
 BASIS_HALF_LIFE: Final = 300.0
 BASIS_WARMUP: Final = 15
-"""Oracle ticks that must have met a spot price before the basis is believed."""
+"""Oracle ticks, or seconds of a second exchange, that must have met a spot price before a basis is believed."""
+
+SPOT_SILENT: Final = NANOS
+"""Real nanoseconds without the first exchange after which the second stands in; both younger: they check each other."""
+
+
+class Distance:
+    """The average of ln a - ln b of two feeds, half-life 300 s; the plain mean until it has a past."""
+
+    __slots__ = ("_second", "_seen", "_value")
+
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._seen = 0
+        self._second: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """None until enough prices have met."""
+        return self._value if self._seen >= BASIS_WARMUP else None
+
+    def learn(self, second: int, a: float, b: float) -> None:
+        """Two prices of the same second; one sample a second, and none of the past."""
+        before = self._second
+        if before is not None and second <= before:
+            return
+        self._second = second
+        self._seen += 1
+        passed = 1 if before is None else min(second - before, BASIS_HALF_LIFE)
+        weight = max(1 - 0.5 ** (passed / BASIS_HALF_LIFE), 1 / self._seen)
+        self._value += weight * (math.log(a / b) - self._value)
 
 
 class SecondPrices:
@@ -89,37 +123,106 @@ class Stamp:
 
 
 class Underlying:
-    """All state of one asset. Fed by whoever listens, asked by the rules; it does neither by itself."""
+    """All state of one asset. Fed by whoever listens, asked by the rules; it does neither by itself.
+
+    `price` and `spot_stamp` are those in force, whoever gave them; `first_stamp` is that of the exchange whose candles
+    settle markets, which nobody can stand in for. `averages` are the oracle's means of the 60 s before a second, as a
+    feed tells them ready-made.
+    """
 
     def __init__(self, name: str, *, volatility: BlendedVolatility | None = None) -> None:
         self.name = name
         self.price: float | None = None
         self.spot_stamp = Stamp()
+        self.first_stamp = Stamp()
         self.oracle_stamp = Stamp()
         self.seconds = SecondPrices()
         self.oracle = SecondPrices()
+        self.averages = SecondPrices()
+        self.stood_in = 0
         self.volatility = volatility or BlendedVolatility()
         self.hourly = BlendedVolatility(HOURLY)
         self.daily = BlendedVolatility(DAILY)
         self._long_second = 0
-        self._basis = 0.0
-        self._basis_seen = 0
-        self._basis_second: int | None = None
+        self._first = 0.0
+        self._other = 0.0
+        self._other_stamp = Stamp()
+        self._cross = Distance()
+        self._basis = Distance()
+        self._before_hole: _BeforeHole | None = None
 
     def on_spot(self, price: float, *, second: int, stamp: Stamp) -> None:
-        """A trade or quote at the fast exchange."""
+        """A trade or quote at the exchange that settles."""
         self.put_spot(second, price)
-        self.price = price
+        self._first = self.price = price
+        self.first_stamp = self.spot_stamp = stamp
+
+    def on_other_spot(self, price: float, *, second: int, stamp: Stamp) -> None:
+        """A trade at the exchange that checks: learns the distance, or stands in while the first is silent."""
+        self._other, self._other_stamp = price, stamp
+        if stamp.real - self.first_stamp.real <= SPOT_SILENT:
+            self._cross.learn(second, price, self._first)
+            return
+        cross = self._cross.value
+        if cross is None:
+            return
+        self.price = price * math.exp(-cross)
         self.spot_stamp = stamp
+        self.seconds.put(second, self.price)  # Not into the volatility: a step between exchanges is no move
+        self.stood_in += 1
+
+    @property
+    def standing_in(self) -> bool:
+        """Whether the price in force is the second exchange's."""
+        return self.spot_stamp.real > self.first_stamp.real
+
+    def disagreement(self, *, real: int) -> float:
+        """How far the two exchanges are from their usual distance, as a log; 0 unless both spoke just now."""
+        cross = self._cross.value
+        if cross is None or real - min(self.first_stamp.real, self._other_stamp.real) > SPOT_SILENT:
+            return 0.0
+        return abs(math.log(self._other / self._first) - cross)
 
     def put_spot(self, second: int, price: float) -> None:
         """A price of the past, for warming up; seconds must not go backwards to count."""
+        self._note_hole(second)
         self.seconds.put(second, price)
+        self._estimate(second, price)
+
+    def _estimate(self, second: int, price: float) -> None:
         self.volatility.update(second=second, price=price)
         if second > self._long_second:  # Over hours the first price of a second is as good as its last
             self._long_second = second
             self.hourly.update(second=second, price=price)
             self.daily.update(second=second, price=price)
+
+    def _note_hole(self, second: int) -> None:
+        """Keep the estimators as they were before a hole that they cannot bridge, until it is refilled or too old."""
+        kept, last = self._before_hole, self._long_second
+        if kept is not None and second - kept.second > KEPT:
+            kept = self._before_hole = None
+        if kept is None and last and second > last + LONGEST_HOLE:
+            estimators = copy.deepcopy((self.volatility, self.hourly, self.daily))
+            self._before_hole = _BeforeHole(second=last, estimators=estimators)
+
+    def refill(self, prices: Iterable[tuple[int, float]]) -> None:
+        """Prices of unseen seconds, learnt afterwards: means hold them, and the volatility is as if it had seen them.
+
+        Estimators go back to where the first unfilled hole began and take every second since then again.
+        """
+        put = self.seconds.put
+        for second, price in prices:
+            put(second, price)
+        kept, self._before_hole = self._before_hole, None
+        if kept is None:
+            return
+        last = self._long_second
+        self.volatility, self.hourly, self.daily = kept.estimators
+        self._long_second = kept.second
+        for second in range(kept.second + 1, last + 1):
+            known = self.seconds.exactly(second)
+            if known is not None:
+                self._estimate(second, known)
 
     def sigma(self, horizon: float) -> float | None:
         """The volatility that speaks for the next `horizon` seconds; None while that estimate warms up."""
@@ -132,12 +235,14 @@ class Underlying:
         self.oracle.put(second, value)
         if stamp.real >= self.oracle_stamp.real and second == self.oracle.last:
             self.oracle_stamp = stamp
-        self._learn_basis(second, value)
+        spot = self.seconds.at(second)
+        if spot is not None:
+            self._basis.learn(second, value, spot)
 
     @property
     def basis(self) -> float | None:
         """ln oracle - ln spot, averaged; None until enough ticks have met."""
-        return self._basis if self._basis_seen >= BASIS_WARMUP else None
+        return self._basis.value
 
     @property
     def nowcast(self) -> float | None:
@@ -162,16 +267,10 @@ class Underlying:
             ahead += spot
         return (known * (told - start) + ahead * math.exp(basis)) / (end - start)
 
-    def _learn_basis(self, second: int, value: float) -> None:
-        before = self._basis_second
-        if before is not None and second <= before:
-            return
-        spot = self.seconds.at(second)
-        if spot is None:
-            return
-        self._basis_second = second
-        self._basis_seen += 1
-        passed = 1 if before is None else min(second - before, BASIS_HALF_LIFE)
-        decay = 0.5 ** (passed / BASIS_HALF_LIFE)
-        weight = max(1 - decay, 1 / self._basis_seen)  # The plain mean until the average has a past
-        self._basis += weight * (math.log(value / spot) - self._basis)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BeforeHole:
+    """The last second seen, and the estimators as they then were."""
+
+    second: int
+    estimators: tuple[BlendedVolatility, BlendedVolatility, BlendedVolatility]

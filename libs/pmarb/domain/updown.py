@@ -1,6 +1,7 @@
 """P(Up or Yes) of a market, from the reference that settles this very market (quant.md 1.2, 2)."""
 
 import math
+from typing import Final
 
 from pmarb.domain.candles import candle_value
 from pmarb.domain.fair import DEFAULT_MODEL, Fair, Missing, Model
@@ -8,6 +9,12 @@ from pmarb.domain.fairvalue import Moments, cumulative, error_terms, point_momen
 from pmarb.domain.market import ExchangeRule, MarketInfo, SpotTick, Twap
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.values import NANOS
+
+AVERAGED_S: Final = 60
+"""The oracle's averages that a feed tells ready-made are those of so many seconds."""
+
+LARGE_BPS: Final = 1.0
+"""More than twice the largest error ever measured of a price to beat made from ticks (quant.md 1.2)."""
 
 __all__ = ["DEFAULT_MODEL", "Fair", "Missing", "Model", "fair_value", "final", "reference", "settled_by"]
 
@@ -27,6 +34,8 @@ def fair_value(
     that opened the window, or the highest (lowest) price of the period so far for a level to be touched.
     """
     settlement = market.settlement
+    if underlying.disagreement(real=real) * 1e4 > model.max_spot_gap_bps:
+        return Missing.SPOT_DISPUTED
     age = max(0, real - underlying.spot_stamp.real) / NANOS
     if isinstance(settlement, ExchangeRule):
         return candle_value(market, settlement, underlying, model, now=now, age=age, reference=stated_strike)
@@ -56,7 +65,7 @@ def _oracle_value(
         moments=moments,
         strike=strike,
         sigma=sigma,
-        spot_se_bps=model.spot_se_bps,
+        spot_se_bps=math.hypot(model.spot_se_bps, model.stand_in_se_bps if underlying.standing_in else 0.0),
         data_age=age,
         order_time=model.order_time(market),
         cv_sigma=model.cv_sigma,
@@ -87,13 +96,17 @@ def final(market: MarketInfo, underlying: Underlying) -> float | None:
 
 
 def settled_by(market: MarketInfo, underlying: Underlying, *, second: int) -> float | None:
-    """What the market's rule reads from the oracle at `second`."""
+    """What the market's rule reads from the oracle at `second`; None while unknown, or where two feeds differ."""
     oracle = underlying.oracle
     match market.settlement:
         case Twap(lookback=lookback):
+            told = underlying.averages.exactly(second) if lookback == AVERAGED_S else None
             if oracle.last is None or oracle.last < second - 1:
-                return None  # Its last ticks are still on their way
-            return oracle.mean(second - lookback, second)
+                return told  # Its last ticks are still on their way
+            own = oracle.mean(second - lookback, second)
+            if own is None or told is None:
+                return told if own is None else own
+            return None if abs(own / told - 1) * 1e4 > LARGE_BPS else own
         case SpotTick():
             return oracle.exactly(second)
         case _:

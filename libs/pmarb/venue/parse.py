@@ -245,6 +245,7 @@ class Source(StrEnum):
     """Who states a price."""
 
     SPOT = "spot"
+    OTHER_SPOT = "other_spot"
     ORACLE = "oracle"
     TWAP_60 = "twap_60"
     RELAYED_SPOT = "relayed_spot"
@@ -260,12 +261,16 @@ _QUOTES: Final = ("usdt", "usdc", "usd")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTick:
-    """A price of `asset` (btc, eth, ...) in dollars at `ts_event`, nanoseconds UTC; 0: no time stated."""
+    """A price of `asset` (btc, eth, ...) in dollars at `ts_event`, nanoseconds UTC; 0: no time stated.
+
+    `trade` is the exchange's number of the trade, one more than that of the trade before; 0 where it has none.
+    """
 
     asset: str
     source: Source
     price: float
     ts_event: int
+    trade: int = 0
 
 
 class _Payload(msgspec.Struct):
@@ -287,6 +292,7 @@ class _SpotFrame(msgspec.Struct):
     s: str = ""
     E: int = 0
     T: int = 0
+    t: int = 0
     p: str | None = None
     b: str | None = None
     a: str | None = None
@@ -326,7 +332,7 @@ def _oracle_tick(asset: str, source: Source, point: _Payload) -> PriceTick:
         price = stated
     else:
         raise ParseError("price frame had no value")
-    return PriceTick(asset=asset, source=source, price=_price(price), ts_event=milliseconds(point.timestamp))
+    return PriceTick(asset=asset, source=source, price=positive(price), ts_event=milliseconds(point.timestamp))
 
 
 def spot(raw: Raw) -> PriceTick | None:
@@ -344,7 +350,11 @@ def spot(raw: Raw) -> PriceTick | None:
     else:
         return None
     return PriceTick(
-        asset=asset_of(frame.s), source=Source.SPOT, price=_price(price), ts_event=milliseconds(frame.T or frame.E)
+        asset=asset_of(frame.s),
+        source=Source.SPOT,
+        price=positive(price),
+        ts_event=milliseconds(frame.T or frame.E),
+        trade=frame.t,
     )
 
 
@@ -359,14 +369,19 @@ def asset_of(symbol: str) -> str:
 
 
 def _real(value: float | str, name: str) -> float:
-    """A price as a float; whether it is one at all `_price` says."""
+    """A price as a float; whether it is one at all `positive` says."""
     try:
         return float(value)
     except ValueError:
         raise ParseError(f"{name} was {value!r:.40}, not a number") from None
 
 
-def _price(price: float) -> float:
+def positive(price: float) -> float:
+    """The price, if it is one.
+
+    Raises:
+        ParseError: it is not above 0, or not finite.
+    """
     if not (price > 0 and math.isfinite(price)):
         raise ParseError(f"price was {price}; a price is above 0")
     return price

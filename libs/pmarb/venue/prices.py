@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 
 from pmarb.clock import Clock
+from pmarb.domain.values import NANOS
 from pmarb.venue.candles import Candle, candles, klines
 from pmarb.venue.parse import ParseError, PriceTick, Source, rtds, spot
 from pmarb.venue.port import VenueUnavailable
@@ -15,8 +16,12 @@ from pmarb.venue.sockets import Socket
 
 SPOT_SILENT: Final = 1.5
 ORACLE_SILENT: Final = 2.0
+LONGEST_ORACLE_GAP: Final = 5
+"""Seconds missing between two ticks that a mean can still bridge; more, and the history is fetched again."""
 KLINES_A_PAGE: Final = 1000
 OnTicks = Callable[[Sequence[PriceTick], int], None]
+OnHole = Callable[[str, int, int], None]
+"""Asset, and the seconds before and after trades that were not seen."""
 
 
 def spot_stream(ws_url: str, assets: Sequence[str], *, kinds: Sequence[str] = ("trade",), quote: str = "usdt") -> str:
@@ -34,7 +39,11 @@ def oracle_subscription(assets: Sequence[str]) -> str:
 
 
 class SpotFeed:
-    """Trades of several assets over one combined stream. `on_ticks(ticks, real)` is called from the reader."""
+    """Trades of several assets over one combined stream. `on_ticks(ticks, real)` is called from the reader.
+
+    Trades are numbered: a number left out within a connection, or seconds left out over a reconnection, are told to
+    `on_hole` after the first tick behind them, so that they can be asked for by `between`.
+    """
 
     def __init__(
         self,
@@ -45,20 +54,26 @@ class SpotFeed:
         clock: Clock,
         http: httpx.AsyncClient,
         on_ticks: OnTicks,
+        on_hole: OnHole = lambda _asset, _before, _after: None,
         kinds: Sequence[str] = ("trade",),
         quote: str = "usdt",
     ) -> None:
         self.malformed = 0
+        self.gaps = 0
         self._rest_url = rest_url
         self._quote = quote
         self._http = http
         self._on_ticks = on_ticks
+        self._on_hole = on_hole
+        self._last: dict[str, PriceTick] = {}
+        self._fresh: set[str] = set()
         self.socket = Socket(
             name="spot",
             url=spot_stream(ws_url, assets, kinds=kinds, quote=quote),
             clock=clock,
             opening=tuple,
             on_frame=self._on_frame,
+            on_down=self._fresh.clear,
             ping=None,  # The exchange pings us, in protocol frames
             silent_after=SPOT_SILENT,
         )
@@ -73,8 +88,11 @@ class SpotFeed:
             VenueUnavailable: the exchange does not answer.
             ParseError: its answer cannot be read.
         """
+        return await self.between(asset, start=now // NANOS - seconds, end=now // NANOS)
+
+    async def between(self, asset: str, *, start: int, end: int) -> list[tuple[int, float]]:
+        """The same for the seconds from `start` on and before `end`. Raises as `history` does."""
         found: dict[int, float] = {}
-        start, end = now // 10**9 - seconds, now // 10**9
         while start < end:
             page = await self._page(asset, start)
             fresh = [(second, price) for second, price in page if start <= second < end]
@@ -119,15 +137,34 @@ class SpotFeed:
             return
         if tick is not None:
             self._on_ticks((tick,), real)
+            self._look_for_hole(tick)
+
+    def _look_for_hole(self, tick: PriceTick) -> None:
+        before, known = self._last.get(tick.asset), tick.asset in self._fresh
+        self._last[tick.asset] = tick
+        self._fresh.add(tick.asset)
+        if before is None or (known and (not tick.trade or tick.trade <= before.trade + 1)):
+            return
+        self.gaps += known
+        last, now = before.ts_event // NANOS, tick.ts_event // NANOS
+        if now > last:
+            self._on_hole(tick.asset, last, now)
 
 
 class OracleFeed:
-    """Chainlink ticks from the venue's relay, the history that answers a subscription included."""
+    """Chainlink ticks from the venue's relay, the history that answers a subscription included.
+
+    A tick a second is due. One left out is counted; after more than `LONGEST_ORACLE_GAP` the connection is made anew,
+    because the history that answers it holds the last minutes.
+    """
 
     def __init__(self, *, url: str, assets: Sequence[str], clock: Clock, on_ticks: OnTicks) -> None:
         self.malformed = 0
+        self.gaps = 0
         self._assets = tuple(assets)
         self._on_ticks = on_ticks
+        self._last: dict[str, int] = {}
+        self._restarts = set[asyncio.Task[None]]()
         self.socket = Socket(
             name="oracle",
             url=url,
@@ -152,3 +189,17 @@ class OracleFeed:
             return
         if ticks:
             self._on_ticks(ticks, real)
+            self._look_for_gap(ticks[0].asset, ticks[0].ts_event // NANOS, ticks[-1].ts_event // NANOS)
+
+    def _look_for_gap(self, asset: str, first: int, newest: int) -> None:
+        """Whether these seconds follow on those before, those of an earlier connection included."""
+        last = self._last.get(asset)
+        self._last[asset] = newest if last is None else max(last, newest)
+        if last is None:
+            return
+        missing = first - last - 1
+        self.gaps += missing > 0
+        if missing > LONGEST_ORACLE_GAP and not self._restarts:
+            task = asyncio.get_running_loop().create_task(self.socket.restart())
+            self._restarts.add(task)
+            task.add_done_callback(self._restarts.discard)

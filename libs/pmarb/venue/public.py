@@ -10,6 +10,7 @@ from pmarb.domain.market import MarketInfo
 from pmarb.venue import gamma
 from pmarb.venue.feed import MarketFeed
 from pmarb.venue.parse import ParseError, plain
+from pmarb.venue.polybolt import PriceKeys
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import OracleFeed, SpotFeed
 
@@ -23,12 +24,16 @@ __all__ = [
     "SpotFeed",
     "VenueUrls",
     "sandbox",
+    "sandbox_keys",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VenueUrls:
-    """Base addresses without a trailing slash. `spot_ws` + `/stream?streams=`, `spot_rest` + `/api/v3/klines`."""
+    """Base addresses without a trailing slash. `spot_ws` + `/stream?streams=`, `spot_rest` + `/api/v3/klines`.
+
+    `other_spot` is the exchange that checks the first, `averages` the venue's authenticated price socket.
+    """
 
     gamma: str
     clob: str
@@ -37,6 +42,8 @@ class VenueUrls:
     rtds: str
     spot_ws: str
     spot_rest: str
+    other_spot: str = ""
+    averages: str = ""
 
 
 EVENTS_A_PAGE: Final = 100
@@ -50,6 +57,8 @@ POLYMARKET: Final = VenueUrls(
     rtds="wss://ws-live-data.polymarket.com",
     spot_ws="wss://data-stream.binance.vision",
     spot_rest="https://data-api.binance.vision",
+    other_spot="wss://ws-feed.exchange.coinbase.com",
+    averages="wss://ws-live-v2.polymarket.com/ws",
 )
 
 
@@ -71,10 +80,26 @@ async def sandbox(http: httpx.AsyncClient, url: str) -> tuple[VenueUrls, ScaledC
             rtds=str(ready["rtds"]),
             spot_ws=spot,
             spot_rest=spot.replace("ws", "http", 1),
+            other_spot=str(ready["coinbase"]),
+            averages=str(ready["polybolt"]),
         )
         clock = ready["clock"]
         return urls, ScaledClock(speed=float(clock["speed"]), anchor=int(clock["anchor_ns"]))
     except (KeyError, TypeError, ValueError) as error:
+        raise VenueUnavailable(f"{url} did not answer like a sandbox: {error!r}") from None
+
+
+async def sandbox_keys(http: httpx.AsyncClient, url: str) -> PriceKeys:
+    """The CLOB credentials of a running sandbox's first account, which open its authenticated price socket.
+
+    Raises:
+        VenueUnavailable: it does not answer, or not as a sandbox does.
+    """
+    body = await _get(http, f"{url.rstrip('/')}/sandbox/ready")
+    try:
+        first = plain(body)["accounts"][0]
+        return PriceKeys(key=str(first["api_key"]), secret=str(first["secret"]), passphrase=str(first["passphrase"]))
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise VenueUnavailable(f"{url} did not answer like a sandbox: {error!r}") from None
 
 

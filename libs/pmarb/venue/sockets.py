@@ -26,7 +26,7 @@ class Socket:
 
     `on_frame(raw, real)` gets every frame but pongs with the real time it was received, before anything is parsed.
     After `silent_after` without a frame the opening is sent again, after twice that the connection is made anew;
-    None leaves silence to the owner.
+    None leaves silence to the owner. `is_answer` knows what answers a ping, which is no frame.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Socket:
         ping: str | None = "PING",
         ping_every: float = 10.0,
         silent_after: float | None = None,
+        is_answer: Callable[[bytes], bool] = ANSWERS.__contains__,
     ) -> None:
         self.name = name
         self.connects = 0
@@ -54,6 +55,7 @@ class Socket:
         self._ping = ping
         self._ping_every = ping_every
         self._silent_after = silent_after
+        self._is_answer = is_answer
         self._connection: ClientConnection | None = None
 
     @property
@@ -127,11 +129,11 @@ class Socket:
             await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _read(self, connection: ClientConnection) -> None:
-        real, on_frame = self._clock.real, self._on_frame
+        real, on_frame, is_answer = self._clock.real, self._on_frame, self._is_answer
         while True:
             raw = await connection.recv(decode=False)
             received = real()
-            if raw in ANSWERS:
+            if is_answer(raw):
                 continue
             self.last_frame = received
             on_frame(raw, received)
