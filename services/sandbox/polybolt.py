@@ -75,6 +75,7 @@ class PolyBolt:
         self._keys = keys
         self._paths = paths
         self._oracles = oracles
+        self._stepped = 0
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def serve(self, socket: WebSocket) -> None:
@@ -83,6 +84,7 @@ class PolyBolt:
 
     def step(self, second: int) -> None:
         """Publish the ticks stamped `second`, each after its feed's delay."""
+        self._stepped = second
         for client in self.hub.each():
             for topic in client.topics:
                 payload = self._point(topic, second) | self._about(topic)
@@ -169,7 +171,7 @@ class PolyBolt:
         """What was made before the client came and reaches everybody after: the snapshot does not hold it."""
         now_ns, lag_ms = self._clock.now_ns(), float(getattr(self.scenario, LAG_MS[topic.channel]))
         last = (now_ns - int(lag_ms * MS_NS)) // SECOND_NS
-        for second in range(last + 1, now_ns // SECOND_NS + 1):
+        for second in range(last + 1, self._stepped + 1):
             payload = self._point(topic, second) | self._about(topic)
             left_ms = lag_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._envelope(client, topic, payload), delay_ms=left_ms)

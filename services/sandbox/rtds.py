@@ -47,6 +47,7 @@ class Rtds:
         self._clock = clock
         self._paths = paths
         self._oracles = oracles
+        self._stepped = 0
 
     async def serve(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -54,6 +55,7 @@ class Rtds:
 
     def step(self, second: int) -> None:
         """Publish the ticks stamped `second`, each after its feed's delay."""
+        self._stepped = second
         clients = self.hub.each()
         for wanted in {subscription for client in clients for subscription in client.wanted}:
             message = self._update(wanted, second)
@@ -92,7 +94,7 @@ class Rtds:
         """Ticks that were made before the client came and reach everybody after: its history does not hold them."""
         now_ns, delay_ms = self._clock.now_ns(), self._delay_ms(subscription.topic)
         last = (now_ns - int(delay_ms * MS_NS)) // SECOND_NS
-        for second in range(last + 1, now_ns // SECOND_NS + 1):
+        for second in range(last + 1, self._stepped + 1):
             left_ms = delay_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._update(subscription, second), delay_ms=left_ms)
 
