@@ -80,16 +80,27 @@ def _on_signal(stop: asyncio.Event, number: int) -> None:
 
 async def _until_stopped(build: Awaitable[Service], stop: asyncio.Event) -> Service | None:
     """Build the service, but give up waiting for its servers when told to stop."""
-    building = asyncio.ensure_future(build)
+    building = asyncio.ensure_future(_or_exit(build))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if building.done():
-        return building.result()
+        built = building.result()
+        if isinstance(built, SystemExit):
+            raise built
+        return built
     building.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await building
     return None
+
+
+async def _or_exit(build: Awaitable[Service]) -> Service | SystemExit:
+    """What was wrong with the settings is said already: a task that raised it would add a traceback."""
+    try:
+        return await build
+    except SystemExit as wrong:
+        return wrong
 
 
 def _loop(main_coroutine: Awaitable[None]) -> None:

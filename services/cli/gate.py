@@ -10,6 +10,7 @@ import typer
 
 from pmarb.db import evidence as records
 from pmarb.db import gate as stored
+from pmarb.db.modes import history
 from pmarb.domain import gate as rules
 from pmarb.domain.evidence import Evidence
 from pmarb.domain.meter import Criterion, Standard, read
@@ -75,7 +76,7 @@ def close(
 def found(of: Settings, tapes: list[Path], rounds: int) -> tuple[Criterion, ...]:
     """Every criterion, from the ledger, the tapes, the doctor and the receipts."""
     with context.ledger(of) as ledger:
-        modes, state = stored.modes(ledger), stored.state(ledger)
+        modes, state = history(ledger), stored.state(ledger)
         everything = records.evidence(ledger)
         latency, drilled = stored.latency_ms(ledger), stored.drilled_at(ledger)
     paper = rules.of_paper(everything, modes, since=state.closed_at)

@@ -12,13 +12,12 @@ from pmarb.clock import ScaledClock
 from pmarb.db import delivered
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings
-from pmarb.venue.public import POLYMARKET
+from pmarb.venue.public import GEOBLOCK, POLYMARKET
 from services.cli import context
 from services.cli.compare import Check
 from services.cli.trouble import Trouble
 
 MOST_SKEW: Final = 2.0  # Seconds: the venue's clock is told in whole ones
-GEOBLOCK: Final = "https://polymarket.com/api/geoblock"
 SYNCHRONISE: Final = "synchronise this machine's clock (chrony, systemd-timesyncd)"
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
 from typing import Final
 
 import httpx
@@ -10,7 +11,9 @@ import httpx
 from pmarb import logs
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
+from pmarb.db import modes
 from pmarb.db.foreign import ForeignMovements
+from pmarb.db.gate import writer
 from pmarb.db.ledger import LedgerBook
 from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Orders
@@ -27,6 +30,7 @@ from pmarb.venue.trading import SdkVenue, WrongWallet
 from pmarb.venue.userstream import UserStream
 from services.executor.books import LiveBooks
 from services.executor.brake import Brake
+from services.executor.gatekeeper import Gatekeeper, admitted
 from services.executor.hotpath import HotPath
 from services.executor.papermemory import LedgerMemory
 from services.executor.place import Place, find, wallet_of
@@ -64,7 +68,8 @@ async def build(settings: ExecutorSettings) -> Executor:
     """Everything connected; each server that is away is waited for with a line in the log."""
     http = httpx.AsyncClient(timeout=5.0)
     pool = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=CONNECTIONS))
-    orders = Orders(pool)
+    watch, opening = await admitted(settings, settings.clock())
+    orders = Orders(pool, opening=opening)
     bus = RedisBus(settings.redis_url)
     await persistently("redis", BusUnavailable, bus.ping)
     place = await persistently("venue", VenueUnavailable, lambda: find(settings, http))
@@ -80,19 +85,33 @@ async def build(settings: ExecutorSettings) -> Executor:
     except WrongWallet as error:
         sys.stderr.write(f"error: the venue cannot use this wallet: {error} (WALLET_PRIVATE_KEY, WALLET_ADDRESS)\n")
         raise WrongSettings(2) from None
+    if watch is not None:
+        await _take_over(settings, venue)
     log.info("trading_as", wallet=venue.wallet, venue=settings.venue, execution=settings.execution)
     books = _books(settings, place, http, venue.prepare)
     rehearsal = Rehearsal(venue, orders, books, place.clock)
+    shop = _shop(place, bus, pool, orders, venue)
+    gatekeepers = () if watch is None else (Gatekeeper(shop, watch),)
     return _executor(
         settings,
-        place,
-        bus,
-        pool,
-        orders,
-        venue,
+        shop,
         books,
-        lambda wake, sightings: (books, rehearsal, Listening(venue.user_stream(wake, sightings))),
+        lambda wake, sightings: (books, rehearsal, Listening(venue.user_stream(wake, sightings)), *gatekeepers),
     )
+
+
+async def _take_over(settings: ExecutorSettings, venue: SdkVenue) -> None:
+    """The ledger of the paper trading goes on with the wallet's own money."""
+    cash, now = await persistently("venue", VenueUnavailable, venue.cash), settings.clock().now()
+
+    def book() -> Decimal | None:
+        with writer(settings.dsn) as connection:
+            modes.enter(connection, venue=settings.venue, execution=settings.execution, now_real=now)
+            return modes.take_over(connection, cash=cash, now=now)
+
+    booked = await asyncio.to_thread(book)
+    if booked is not None:
+        log.warning("wallet_taken_over", cash=str(cash), booked=str(booked))
 
 
 async def _paper(
@@ -107,20 +126,11 @@ async def _paper(
         capital=settings.bankroll_usd,
     )
     log.info("trading_on_paper", venue=settings.venue, capital=str(settings.bankroll_usd))
-    return _executor(settings, place, bus, pool, orders, venue, books, lambda _wake, _sightings: (books,))
+    return _executor(settings, _shop(place, bus, pool, orders, venue), books, lambda _wake, _sightings: (books,))
 
 
-def _executor(
-    settings: ExecutorSettings,
-    place: Place,
-    bus: RedisBus,
-    pool: Pool,
-    orders: Orders,
-    venue: TradingVenue,
-    books: LiveBooks,
-    followers: Callable[[Callable[[], None], Sightings], tuple[Follower, ...]],
-) -> Executor:
-    shop = Shop(
+def _shop(place: Place, bus: RedisBus, pool: Pool, orders: Orders, venue: TradingVenue) -> Shop:
+    return Shop(
         bus=bus,
         clock=place.clock,
         venue=venue,
@@ -131,6 +141,14 @@ def _executor(
         state=StateRow(pool),
         receipts=Receipts(pool),
     )
+
+
+def _executor(
+    settings: ExecutorSettings,
+    shop: Shop,
+    books: LiveBooks,
+    followers: Callable[[Callable[[], None], Sightings], tuple[Follower, ...]],
+) -> Executor:
     sightings = Sightings()
     reconciler = Reconciler(shop, lambda: connect(settings.dsn), sightings)
     pulse = Pulse(shop, books, reconciler.inspection, leads=lambda: reconciler.leading)
@@ -140,7 +158,7 @@ def _executor(
         reconciler=reconciler,
         brake=Brake(shop, kill_file=settings.kill_file),
         followers=(*followers(reconciler.wake, sightings), pulse),
-        heartbeat=Heartbeat(bus=bus, service="executor", path=settings.heartbeat_file),
+        heartbeat=Heartbeat(bus=shop.bus, service="executor", path=settings.heartbeat_file),
     )
 
 

@@ -21,6 +21,7 @@ from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
 from pmarb.db import rules, scans, verdicts
 from pmarb.db.portfolio import StoredState
+from pmarb.domain.gate import demoted
 from pmarb.domain.limits import Limits, Sizing, plainly, warnings_at
 from pmarb.domain.messages import (
     Approval,
@@ -38,7 +39,6 @@ from pmarb.domain.messages import (
     Scanned,
     Settlement,
     Stream,
-    TradingState,
 )
 from pmarb.domain.values import NANOS, ZERO
 from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
@@ -185,9 +185,11 @@ class RiskService:
 
     async def _demote(self, why: str) -> None:
         """Back to paper: nothing real is approved any more, and a person must look."""
+        now, halt = self._clock.now(), f"demoted to paper: {why}"
         log.error("demoted_to_paper", why=why)
-        await self._tighten(Breaker(state=TradingState.HALTED, why=f"demoted to paper: {why}", clears_at=0))
-        await self._tell(words.of_gate(why, self._clock.now()))
+        await self._read_state()  # It was halted in the same step as it was locked
+        await self._tell(Halt(who="risk", why=halt, clears_at=0, ts_event=now, ts_init=now))
+        await self._tell(demoted(why, now=now))
 
     async def _tell(self, message: Message) -> None:
         with contextlib.suppress(BusUnavailable):  # What it is about is stored already

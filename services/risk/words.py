@@ -24,18 +24,6 @@ def of_breaker(breaker: Breaker, now: int) -> Halt | Kill | Alert:
             )
 
 
-def of_gate(why: str, now: int) -> Alert:
-    return Alert(
-        kind=AlertKind.GATE_CLOSED,
-        priority=Priority.CRITICAL,
-        dedupe_key=f"gate:{now}",
-        title="Real money is locked again",
-        body=f"{why}. Go on with EXECUTION=paper; `pm-arb gate show` says what it takes to open it again.",
-        ts_event=now,
-        ts_init=now,
-    )
-
-
 def of_limits(changes: Sequence[str], now: int) -> Alert:
     return Alert(
         kind=AlertKind.LIMITS_CHANGED,

@@ -29,9 +29,9 @@ WITH made AS (
 ), matched AS (
     INSERT INTO trades SELECT 't' || %(name)s || n, %(name)s || n, 5, 0.5, 0.0875, 'confirmed', at, at FROM made
 )
-INSERT INTO settlements (token, market, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at)
+INSERT INTO settlements (token, market, slug, outcome, won, shares, cost, fees, payout, pnl, resolved_at, redeemed_at)
 SELECT %(name)s || n, %(name)s || n, %(name)s || n, 'Up', won, 5, 2.5, 0.0875, CASE WHEN won THEN 5 ELSE 0 END,
-    CASE WHEN won THEN 0.01 ELSE -0.01 END, at + 360000000000 FROM made
+    CASE WHEN won THEN 0.01 ELSE -0.01 END, at + 360000000000, at + 370000000000 FROM made
 """
 
 
@@ -96,18 +96,19 @@ async def test_an_earned_gate_trades_and_real_losses_demote_by_themselves(
     await redis_bus.publish(fresh(1, now_ns()))
     (answer,) = await answers(redis_bus, 1)
     assert isinstance(answer, Approval), answer
-    risk.end()
     bet(database_url, "l", since=now - 9 * DAY, step=3600 * NANOS, count=70, of_twenty=0)
-    again = start(**LIVE)
-    assert "e-value of 70 real fills fell to" in await again.wrote("demoted_to_paper")
+    assert "e-value of 70 real fills fell to" in await risk.wrote("demoted_to_paper")
     await redis_bus.publish(fresh(2, now_ns()))
     denial = (await answers(redis_bus, 2))[-1]
     assert isinstance(denial, Rejection)
     alerts = [alert for alert in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(alert, Alert)]
-    assert "Real money is locked again" in [alert.title for alert in alerts]
+    assert [alert.title for alert in alerts] == ["Demoted to paper: real money is locked again"]
     with psycopg.connect(database_url) as connection:
         last = connection.execute("SELECT opened, who FROM gate_log ORDER BY id DESC LIMIT 1").fetchone()
-    assert last == (False, "risk")
+        state = connection.execute("SELECT state, why FROM trading_state").fetchone()
+    assert last == (False, "evidence")
+    assert state is not None
+    assert (state[0], state[1][:17]) == ("HALTED", "demoted to paper:")
 
 
 def test_the_command_lists_what_is_missing_and_opens_nothing(

@@ -120,6 +120,26 @@ async def test_a_day_stop_ends_by_itself_and_a_kill_does_not(pool: Pool, databas
         assert await Orders(pool).insert(an_order(2), later) is Gate.HALTED
 
 
+async def test_real_money_needs_the_very_opening_that_was_proven(pool: Pool, database_url: str) -> None:
+    def say(word: str) -> None:
+        with psycopg.connect(database_url) as writer:
+            writer.execute(
+                "INSERT INTO gate_log (opened, who, why, criteria, at_real) VALUES (%s, 'me', 'me', '[]', 1)", (word,)
+            )
+
+    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.HALTED
+    assert await Orders(pool, opening=1).insert(an_order(), CONTEXT) is Gate.HALTED, "nobody opened anything"
+    say("true")
+    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.HALTED
+    proven = Orders(pool, opening=1)
+    assert await proven.insert(an_order(), CONTEXT) is Gate.INSERTED
+    say("false")
+    assert await proven.insert(an_order(2), CONTEXT) is Gate.HALTED
+    say("true")
+    assert await proven.insert(an_order(2), CONTEXT) is Gate.HALTED, "another opening, not proven"
+    assert await Orders(pool).insert(an_order(2), CONTEXT) is Gate.INSERTED, "where there is no real money, no gate"
+
+
 async def test_an_insert_waits_for_a_kill_that_is_being_written(pool: Pool, database_url: str) -> None:
     orders = Orders(pool)
     with psycopg.connect(database_url) as connection:

@@ -8,6 +8,7 @@ from typing import LiteralString
 
 import psycopg
 
+from pmarb.db import views
 from pmarb.domain import ledger
 from pmarb.domain.messages import TradingState
 
@@ -39,18 +40,28 @@ def deposit(dsn: str, *, usd: Decimal, who: str, why: str, now: int) -> None:
     """Book capital brought into the wallet, or taken out of it, by a person."""
     entry = ledger.deposit(ref=f"{now}:{who}:{why}", amount=usd, ts_event=now)
     with psycopg.connect(dsn, connect_timeout=3) as connection:
+        book(connection, entry)
+
+
+def book(connection: views.Connection, entry: ledger.Entry) -> None:
+    """Write an entry that is not there yet, in the caller's transaction."""
+    connection.execute(
+        "INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES (%s, %s, %s, %s)",
+        (entry.entry_id, entry.kind.value, entry.ref, entry.ts_event),
+    )
+    for posting in entry.postings:
         connection.execute(
-            "INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES (%s, %s, %s, %s)",
-            (entry.entry_id, entry.kind.value, entry.ref, entry.ts_event),
+            "INSERT INTO postings (entry_id, account, amount) VALUES (%s, %s, %s)",
+            (entry.entry_id, posting.account.value, posting.amount),
         )
-        for posting in entry.postings:
-            connection.execute(
-                "INSERT INTO postings (entry_id, account, amount) VALUES (%s, %s, %s)",
-                (entry.entry_id, posting.account.value, posting.amount),
-            )
+
+
+def change(connection: views.Connection, state: TradingState, *, who: str, why: str, now: int) -> bool:
+    """The state, until a person resumes. False when trading is KILLED already, which says more than a halt."""
+    values = {"state": str(state), "who": who, "why": why, "now": now}
+    return connection.execute(_CHANGE, values).fetchone() is not None
 
 
 def _change(dsn: str, state: TradingState, *, who: str, why: str, now: int) -> bool:
-    values = {"state": str(state), "who": who, "why": why, "now": now}
     with psycopg.connect(dsn, connect_timeout=3) as connection:
-        return connection.execute(_CHANGE, values).fetchone() is not None
+        return change(connection, state, who=who, why=why, now=now)

@@ -59,11 +59,12 @@ _GATE: Final[LiteralString] = """
         SELECT state, clears_at FROM trading_state WHERE id = 1 FOR SHARE
     ), allowed AS (
         SELECT 1 FROM gate
-        WHERE state = 'ACTIVE' OR (state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(created_at)s)
+        WHERE (%(opening)s::bigint < 0 OR %(opening)s::bigint = (SELECT max(id) FROM gate_log))
+            AND (state = 'ACTIVE' OR (state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(created_at)s)
             OR (state = 'REDUCING' AND %(shares)s::numeric <= (  -- Only what is held of the market's other outcome
                 SELECT coalesce(sum(CASE WHEN o.token = %(token)s THEN -t.shares ELSE t.shares END), 0)
                 FROM trades t JOIN orders o USING (order_hash)
-                WHERE o.market = %(market)s AND o.side = 'BUY' AND t.status <> 'failed'))
+                WHERE o.market = %(market)s AND o.side = 'BUY' AND t.status <> 'failed')))
     ), placed AS (
         INSERT INTO orders (order_hash, opportunity_id, leg, slug, event, underlying, family, market, token, outcome,
             side, order_type, limit_price, shares, usd, reserved, fee_rate, fee_exponent, fair, expiry, expires_at,
@@ -85,6 +86,9 @@ _GATE: Final[LiteralString] = """
     SELECT EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM placed)
 """
 
+NO_REAL_MONEY: Final = -1
+"""In place of an opening, where there is no gate to ask."""
+
 _ORDER: Final[LiteralString] = """
     SELECT order_hash, opportunity_id, leg, market, token, side, order_type, limit_price, shares, usd, reserved,
         expires_at, state, cause, slug, event, underlying, family, outcome, fee_rate, fee_exponent, fair, expiry,
@@ -94,22 +98,27 @@ _ORDER: Final[LiteralString] = """
 
 
 class Orders:
-    """The orders and trades tables."""
+    """The orders and trades tables.
 
-    def __init__(self, pool: Pool) -> None:
+    `opening` is the row of the gate's log that was proven to allow real orders: after any later word there, and with 0,
+    none is written.
+    """
+
+    def __init__(self, pool: Pool, *, opening: int = NO_REAL_MONEY) -> None:
         self._pool = pool
+        self.opening = opening
         assert isinstance(pool.conninfo, str)
         self._gate = BareStatement(pool.conninfo, _GATE)  # A connection of its own, so that it stays warm
 
     async def rehearse(self, order: Order, context: Context) -> None:
         """Do all that `insert` does and take it back: the next real one finds plans, pages and caches ready."""
-        await self._gate.rehearse(_parameters(order, context))
+        await self._gate.rehearse(_parameters(order, context) | {"opening": self.opening})
 
     async def insert(self, order: Order, context: Context) -> Gate:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
-        leg) is there already or trading is stopped; while it is REDUCING only what lowers exposure passes. A change of
-        the trading state waits for it and it for that."""
-        allowed, placed = await self._gate.run(_parameters(order, context))
+        leg) is there already, trading is stopped or real money locked; while it is REDUCING only what lowers exposure
+        passes. A change of the trading state waits for it and it for that."""
+        allowed, placed = await self._gate.run(_parameters(order, context) | {"opening": self.opening})
         if placed == b"t":
             return Gate.INSERTED
         return Gate.DUPLICATE if allowed == b"t" else Gate.HALTED

@@ -11,6 +11,7 @@ from typing import Final
 from pmarb.domain.attribution import MARK_S
 from pmarb.domain.bootstrap import Draws, Interval, clustered_mean
 from pmarb.domain.evidence import Bet, Evidence
+from pmarb.domain.messages import Alert, AlertKind, Priority
 from pmarb.domain.meter import Criterion, Reading, cents
 from pmarb.domain.sequential import e_value
 from pmarb.domain.values import NANOS
@@ -154,6 +155,20 @@ def outcome_wealth(filled: Sequence[Bet], bar: Bar = DEFAULT_BAR) -> float:
         if bet.filled is not None:
             blocks.setdefault(bet.block, []).append((float(bet.filled.cost), float(bet.won)))
     return e_value((blocks[key] for key in sorted(blocks)), fraction=bar.fraction)
+
+
+def demoted(why: str, *, now: int) -> Alert:
+    """What a person hears when real results closed it."""
+    return Alert(
+        kind=AlertKind.GATE_CLOSED,
+        priority=Priority.CRITICAL,
+        dedupe_key=f"gate:{why}",
+        title="Demoted to paper: real money is locked again",
+        body=f"{why}. What is open is still settled. Then go on with EXECUTION=paper; `pm-arb gate show` says what it "
+        "takes to open it again.",
+        ts_event=now,
+        ts_init=now,
+    )
 
 
 def missing(criteria: Sequence[Criterion]) -> str:

@@ -15,6 +15,7 @@ from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import OracleFeed, SpotFeed
 
 __all__ = [
+    "GEOBLOCK",
     "POLYMARKET",
     "Discovery",
     "Ended",
@@ -60,6 +61,8 @@ POLYMARKET: Final = VenueUrls(
     other_spot="wss://ws-feed.exchange.coinbase.com",
     averages="wss://ws-live-v2.polymarket.com/ws",
 )
+GEOBLOCK: Final = "https://polymarket.com/api/geoblock"
+"""Where the venue says whether it is open to who asks."""
 
 
 async def sandbox(http: httpx.AsyncClient, url: str) -> tuple[VenueUrls, ScaledClock]:
