@@ -19,6 +19,7 @@ from tests.builders import NOW
 from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_cli import bare, pm_arb  # noqa: F401 - fixtures
 from tests.contract.test_risk_service import Risk, answers, fresh, now_ns, start  # noqa: F401 - a fixture
+from tests.waiting import PATIENCE_S
 
 RULES = {"fee": "0.07^1", "tick": "0.01", "min_size": "5", "delay": "yes", "template": "abc", "tokens": "Up=1,Down=2"}
 
@@ -126,7 +127,7 @@ def test_the_sandbox_changes_fee_tick_minimum_and_delay(
 
 
 def until(database_url: str, query: str, enough: Callable[[int], bool]) -> None:
-    deadline, found = time.monotonic() + 40, -1
+    deadline, found = time.monotonic() + PATIENCE_S, -1
     while time.monotonic() < deadline:
         with psycopg.connect(database_url) as connection:
             row = connection.execute(query.encode()).fetchone()
