@@ -1,6 +1,7 @@
 """`pm-arb doctor`: can it work here, and if not, what to do."""
 
 import json as text
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -88,16 +89,28 @@ def _embedded() -> Check:
     return Check(name="embedded", ok=True, detail=detail, fix=fix)
 
 
+def can_log_in() -> bool:
+    """Whether the executor's packages are here: without them nobody has looked at the wallet."""
+    return find_spec("polymarket") is not None
+
+
 def _account(of: Settings) -> list[Check]:
     """The wallet's side, by the executor's own program: only its packages can log in."""
     if of.execution == "paper":
         return [Check(name="account", ok=True, detail="paper: no wallet is used")]
-    if find_spec("polymarket") is None:
+    if not can_log_in():
         fix = "docker compose run --rm executor python -m services.executor.doctor"
         return [Check(name="account", ok=True, detail="not looked at: the executor's packages are not here", fix=fix)]
     command = [sys.executable, "-m", "services.executor.doctor"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ACCOUNT_WITHIN, check=False)  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - ours
+            command,
+            env=os.environ | {"EXECUTION": of.execution},
+            capture_output=True,
+            text=True,
+            timeout=ACCOUNT_WITHIN,
+            check=False,
+        )
         return [Check(**each) for each in text.loads(done.stdout)["checks"]]
     except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
         fix = "python -m services.executor.doctor shows why"

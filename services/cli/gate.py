@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from pmarb.domain.meter import Criterion, Standard, read
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.control import who
-from services.cli.doctor import examined
+from services.cli.doctor import can_log_in, examined
 from services.cli.evaluate import of_tapes
 from services.cli.output import Json, clock_time, print_json, say
 from services.cli.trouble import FAILED, Trouble
@@ -80,14 +80,23 @@ def found(of: Settings, tapes: list[Path], rounds: int) -> tuple[Criterion, ...]
         everything = records.evidence(ledger)
         latency, drilled = stored.latency_ms(ledger), stored.drilled_at(ledger)
     paper = rules.of_paper(everything, modes, since=state.closed_at)
-    complaints = tuple(check.name for check in examined(of).checks if not check.ok)
-    circumstances = rules.Circumstances(modes=modes, latency_ms=latency, drilled_at=drilled, complaints=complaints)
+    circumstances = rules.Circumstances(
+        modes=modes, latency_ms=latency, drilled_at=drilled, complaints=tuple(_complaints(of))
+    )
     reading = read(_marked(paper, tapes), random.Random(1), Standard(rounds=rounds))  # noqa: S311 - repeatable
     return (
         *rules.recorded(paper, modes),
         *rules.measured(reading),
         *rules.circumstantial(circumstances, now=of.clock().real()),
     )
+
+
+def _complaints(of: Settings) -> Iterator[str]:
+    """What the doctor finds wrong with real money, from here, though it may still be paper that is traded."""
+    real = of.model_copy(update={"execution": "live"})
+    yield from (check.name for check in examined(real).checks if not check.ok)
+    if not can_log_in():
+        yield "the wallet was not looked at: pip install 'pm-arb[cli,executor]'"
 
 
 def _marked(paper: Evidence, tapes: list[Path]) -> Evidence:
