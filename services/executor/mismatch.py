@@ -34,6 +34,7 @@ class HaltReason(StrEnum):
     LEDGER_MISMATCH = "ledger_mismatch"
     FEE_MISMATCH = "fee_mismatch"
     HEARTBEAT_LATE = "heartbeat_late"
+    WRONG_CONTRACT = "wrong_contract"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

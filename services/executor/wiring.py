@@ -30,8 +30,10 @@ from pmarb.venue.trading import SdkVenue, WrongWallet
 from pmarb.venue.userstream import UserStream
 from services.executor.books import LiveBooks
 from services.executor.brake import Brake
+from services.executor.contracts import Contracts
 from services.executor.gatekeeper import Gatekeeper, admitted
 from services.executor.hotpath import HotPath
+from services.executor.inspection import Inspection
 from services.executor.papermemory import LedgerMemory
 from services.executor.place import Place, find, wallet_of
 from services.executor.pulse import Pulse
@@ -91,12 +93,14 @@ async def build(settings: ExecutorSettings) -> Executor:
     books = _books(settings, place, http, venue.prepare)
     rehearsal = Rehearsal(venue, orders, books, place.clock)
     shop = _shop(place, bus, pool, orders, venue)
-    gatekeepers = () if watch is None else (Gatekeeper(shop, watch),)
+    watching: tuple[Follower, ...] = (rehearsal, Contracts(shop, venue, Inspection(shop)))
+    if watch is not None:
+        watching = (*watching, Gatekeeper(shop, watch))
     return _executor(
         settings,
         shop,
         books,
-        lambda wake, sightings: (books, rehearsal, Listening(venue.user_stream(wake, sightings)), *gatekeepers),
+        lambda wake, sightings: (books, Listening(venue.user_stream(wake, sightings)), *watching),
     )
 
 

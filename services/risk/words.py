@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pmarb.domain.messages import Alert, AlertKind, Halt, Kill, MarketRules, Priority, TradingState
+from pmarb.domain.messages import CONTRACTS, Alert, AlertKind, Halt, Kill, MarketRules, Priority, TradingState
 from services.risk.breakers import Breaker
 
 
@@ -37,12 +37,13 @@ def of_limits(changes: Sequence[str], now: int) -> Alert:
 
 
 def of_rules(seen: MarketRules, what: str, now: int) -> Alert:
+    whole = seen.market == CONTRACTS
     return Alert(
         kind=AlertKind.RULES_CHANGED,
         priority=Priority.HIGH,
         dedupe_key=f"rules:{seen.series}:{what}",
-        title=f"The venue changed the rules of {seen.slug}",
-        body=f"{what}. Nothing is traded there until: pm-arb ack {seen.slug} --reason '...'",
+        title="The venue changed its contracts" if whole else f"The venue changed the rules of {seen.slug}",
+        body=f"{what}. Nothing is traded{'' if whole else ' there'} until: pm-arb ack {seen.slug} --reason '...'",
         ts_event=seen.ts_event,
         ts_init=now,
     )

@@ -26,6 +26,7 @@ PAGE = 100
 END_CURSOR = "LTE="
 FAR_FUTURE_S = 10**12
 UNLIMITED = str(2**256 - 1)
+MOVED = "0xE2222000000000000000000000000000000000E2"
 ASSET_TYPES = ("COLLATERAL", "CONDITIONAL", "CONDITIONAL-V2")
 
 
@@ -159,7 +160,9 @@ class AccountApi:
         token = _asset(request)
         amount = self.world.balances.of(account, token) if _is_own_wallet(request, account) else 0
         allowance = "0" if self.world.faults.active(Fault.ALLOWANCE_REFUSED, Moment(account=account)) else UNLIMITED
-        allowances = dict.fromkeys((EXCHANGE, NEG_RISK_EXCHANGE, POSITIONS_EXCHANGE), allowance)
+        moved = self.world.faults.strike(Fault.CONTRACT_MOVED, Moment(account=account))
+        spenders = (MOVED if moved else EXCHANGE, NEG_RISK_EXCHANGE, POSITIONS_EXCHANGE)
+        allowances = dict.fromkeys(spenders, allowance)
         return reply_json({"balance": str(amount), "allowances": allowances})
 
     async def update_balance(self, request: Request) -> Response:

@@ -28,6 +28,7 @@ class Fault(StrEnum):
     ORDER_REFUSED = "order_refused"
     RATE_LIMITED = "rate_limited"
     ALLOWANCE_REFUSED = "allowance_refused"
+    CONTRACT_MOVED = "contract_moved"
     RESTART_425 = "restart_425"
     GHOST_FILL = "ghost_fill"
     SETTLEMENT_RETRIED = "settlement_retried"
@@ -68,6 +69,7 @@ WAITING: dict[Fault, frozenset[str]] = {
     Fault.FAK_400_WITH_ID: HOW_OFTEN,
     Fault.ORDER_REFUSED: HOW_OFTEN | {"text"},
     Fault.ALLOWANCE_REFUSED: HOW_OFTEN,
+    Fault.CONTRACT_MOVED: HOW_OFTEN,
     Fault.GHOST_FILL: HOW_OFTEN | {"market", "side"},
     Fault.SETTLEMENT_RETRIED: HOW_OFTEN | {"market", "side"},
     Fault.MARKET_CLOSED_MID_ORDER: HOW_OFTEN | {"market"},
@@ -87,7 +89,7 @@ STANDING: dict[Fault, frozenset[str]] = {
     Fault.WS_DROPPED: frozenset({"account", "channel"}),
     Fault.CLOSED_ONLY: frozenset({"account", "seconds"}),
     Fault.CLOCK_SKEW: frozenset({"ms", "seconds"}),
-    Fault.MARKET_CHANGED: frozenset({"market", "fee_rate", "tick", "min_size", "hold_ms", "seconds"}),
+    Fault.MARKET_CHANGED: frozenset({"market", "fee_rate", "tick", "min_size", "hold_ms", "text", "seconds"}),
     Fault.BOOK_EMPTIED: frozenset({"market", "seconds"}),
     Fault.BOOK_CROSSED: frozenset({"market", "seconds", "ticks"}),
     Fault.RESOLUTION_DISPUTED: frozenset({"market", "seconds"}),

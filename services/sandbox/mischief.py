@@ -184,18 +184,21 @@ class Mischief:
 
     def _change(self, market: Market, spec: Spec) -> Undo:
         """Change one market; the result puts back what was changed."""
-        old = (market.fees, market.min_size, market.hold_ms, market.tick)
+        old, terms = (market.fees, market.min_size, market.hold_ms, market.tick), market.terms
         if spec.fee_rate:
             market.fees = replace(market.fees, rate=Decimal(spec.fee_rate))
         if spec.min_size:
             market.min_size = _micro(spec.min_size)
         if spec.hold_ms is not None:
             market.hold_ms = spec.hold_ms
+        if spec.text:
+            market.terms = replace(terms, description=f"{terms.description} {spec.text}")
         if spec.tick:
             self._set_tick(market, _micro(spec.tick))
 
         def put_back() -> None:
             market.fees, market.min_size, market.hold_ms = old[:3]
+            market.terms = terms
             if spec.tick:
                 self._set_tick(market, old[3])
 

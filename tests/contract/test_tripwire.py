@@ -1,10 +1,13 @@
 """Rules that the venue changes in mid-run halt that market, with old and new, until a person acknowledges it."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,11 @@ from pmarb.bus.streams import RedisBus
 from pmarb.db import rules
 from pmarb.domain.messages import Alert, Approval, MarketRules, Rejection, Stream
 from pmarb.domain.values import NANOS
-from tests.builders import NOW
+from tests.builders import NOW, a_leg
 from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_cli import bare, pm_arb  # noqa: F401 - fixtures
 from tests.contract.test_risk_service import Risk, answers, fresh, now_ns, start  # noqa: F401 - a fixture
-from tests.waiting import PATIENCE_S
+from tests.executors import Ground, executor
 
 RULES = {"fee": "0.07^1", "tick": "0.01", "min_size": "5", "delay": "yes", "template": "abc", "tokens": "Up=1,Down=2"}
 
@@ -84,50 +87,138 @@ async def test_old_rules_are_forgotten_but_for_what_new_windows_are_compared_wit
         assert await rules.known(connection, seen(9)) == rules.Known(rules=RULES, same_market=False)
 
 
-def test_the_sandbox_changes_fee_tick_minimum_and_delay(
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "btc-updown-5m-*": ({"fee_rate": 0.1}, "fee 0.07^1 -> 0.1^1"),
+    "eth-updown-5m-*": ({"min_size": 10}, "min_size 5 -> 10"),
+    "btc-updown-15m-*": ({"hold_ms": 0}, "delay yes -> no"),
+    "eth-updown-15m-*": ({"tick": 0.001}, "tick 0.01 -> 0.001"),
+    "btc-updown-4h-*": ({"text": "A tie is a draw."}, "template "),
+}
+
+
+async def test_each_rule_that_the_venue_changes_in_mid_run_stops_its_market_until_a_person_has_read_it(
     start: Callable[..., Risk],  # noqa: F811
+    redis_bus: RedisBus,
     redis_url: str,
     database_url: str,
     tmp_path: Path,
+    pm_arb: Callable[..., subprocess.CompletedProcess[str]],  # noqa: F811
 ) -> None:
-    changes: dict[str, dict[str, Any]] = {
-        "btc-updown-5m-*": {"fee_rate": 0.1},
-        "eth-updown-5m-*": {"min_size": 10},
-        "btc-updown-15m-*": {"hold_ms": 0},
-        "eth-updown-15m-*": {"tick": 0.001},
-    }
-    with running_sandbox("--scenario", "efficient", "--speed", "1") as ready, httpx.Client(timeout=10) as http:
+    risk = inject_all(start, redis_url, database_url, tmp_path)
+    halted = changes_by_series(database_url)
+    for pattern, (_, words) in CHANGES.items():
+        asset, _, family, _ = pattern.split("-")
+        market, slug, what = halted.pop(f"{asset}-{family}")
+        assert what.startswith(words)
+        assert " -> " in what
+        bodies = [alert.body for alert in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(alert, Alert)]
+        assert any(body.startswith(f"{what}. Nothing is traded there until: pm-arb ack") for body in bodies), bodies
+        assert (await verdict_on(redis_bus, market)).startswith(f"rules_changed rules={what}")
+        assert slug in pm_arb("ack", slug, "--reason", "read").stdout.partition("Trading again: ")[2]
+        await patiently(partial(verdict_on, redis_bus, market), lambda said: "rules_changed" not in said)
+    assert halted == {}, "the others trade on"
+    assert risk.end() == 0
+
+
+def inject_all(start: Callable[..., Risk], redis_url: str, database_url: str, tmp_path: Path) -> Risk:  # noqa: F811
+    """The sandbox changes them all while a scanner looks on."""
+    options = ("--scenario", "efficient", "--speed", "1", "--families", "5m,15m,4h")
+    with running_sandbox(*options) as ready, httpx.Client(timeout=10) as http:
         env = {"SANDBOX_URL": ready["clob"], "CLOCK_ANCHOR_NS": str(ready["clock"]["anchor_ns"])}
-        start(**env)
+        risk = start(**env)
         environment = os.environ | env | {
             "REDIS_URL": redis_url, "DATABASE_URL": database_url, "HEARTBEAT_FILE": str(tmp_path / "scanner.beat"),
-            "MEMBER": "scanner", "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",
+            "MEMBER": "scanner", "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}", "FAMILIES": "5m,15m,4h",
         }  # fmt: skip
         with (tmp_path / "scanner.log").open("wb") as log:
             scanner = subprocess.Popen([sys.executable, "-m", "services.scanner"], env=environment, stderr=log)
         try:
-            until(database_url, "SELECT count(*) FROM market_rules", lambda n: n >= 8)
-            for market, change in changes.items():
+            until(database_url, "SELECT count(DISTINCT series) FROM market_rules", lambda n: n >= 6)
+            for market, (change, _) in CHANGES.items():
                 body = {"kind": "market_changed", "market": market, **change}
                 http.post(f"{ready['sandbox']}/faults", json=body).raise_for_status()
-            until(database_url, "SELECT count(DISTINCT series) FROM market_rules WHERE changed <> ''", lambda n: n == 4)
+            until(database_url, "SELECT count(DISTINCT series) FROM market_rules WHERE changed <> ''", lambda n: n == 5)
         finally:
             scanner.terminate()
             scanner.wait(timeout=15)
+    return risk
+
+
+def changes_by_series(database_url: str) -> dict[str, tuple[str, str, str]]:
+    """(market, slug, what changed) of a halted market of each series."""
     with psycopg.connect(database_url) as connection:
-        found: dict[str, str] = dict(
-            connection.execute("SELECT DISTINCT series, changed FROM market_rules WHERE changed <> ''")
+        rows = connection.execute(
+            "SELECT series, market, slug, changed FROM market_rules WHERE changed <> '' ORDER BY 3"
         )
-    assert found == {
-        "btc-5m": "fee 0.07^1 -> 0.1^1",
-        "eth-5m": "min_size 5 -> 10",
-        "btc-15m": "delay yes -> no",
-        "eth-15m": "tick 0.01 -> 0.001",
-    }
+        return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+async def verdict_on(bus: RedisBus, market: str) -> str:
+    """What risk says of a sound opportunity in this market: the reason and its detail, or approved."""
+    opportunity_id, now = uuid.uuid4().hex, now_ns()
+    leg = a_leg(market=market, token=opportunity_id, book_ts_init=now, book_ts_event=now)
+    await bus.publish(fresh(1, now, opportunity_id=opportunity_id, legs=(leg,)))
+    for _ in range(400):
+        for stream in (Stream.APPROVALS, Stream.REJECTIONS):
+            for said in await bus.tail(stream, since_ns=0):
+                if isinstance(said, Rejection) and said.opportunity_id == opportunity_id:
+                    return f"{said.reason} {said.detail}"
+                if isinstance(said, Approval) and said.opportunity_id == opportunity_id:
+                    return "approved"
+        await asyncio.sleep(0.05)
+    raise AssertionError("risk said nothing")
+
+
+async def patiently(ask: Callable[[], Awaitable[str]], enough: Callable[[str], bool]) -> None:
+    said = ""
+    for _ in range(100):
+        said = await ask()
+        if enough(said):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(said)
+
+
+async def test_another_contract_halts_everything_until_a_person_has_read_it(
+    start: Callable[..., Risk],  # noqa: F811
+    redis_bus: RedisBus,
+    redis_url: str,
+    database_url: str,
+    tmp_path: Path,
+    pm_arb: Callable[..., subprocess.CompletedProcess[str]],  # noqa: F811
+) -> None:
+    risk = start()
+    await risk.wrote("portfolio_rebuilt")
+    with (
+        running_sandbox("--speed", "1") as ready,
+        Ground(ready=ready) as ground,
+        executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "executor.log") as process,
+    ):
+        process.start()
+        until(database_url, "SELECT count(*) FROM market_rules WHERE market = 'contracts'", lambda n: n == 1)
+        assert await verdict_on(redis_bus, "0xm1") == "approved"
+        ground.fault("contract_moved", count=100_000)
+        await risk.wrote("rules_changed", within=30)
+        until(database_url, "SELECT count(*) FROM trading_state WHERE state = 'HALTED'", lambda n: n == 1)
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT who, why FROM trading_state").fetchone()
+    assert row is not None
+    assert row[0] == "executor"
+    assert row[1].startswith(
+        "wrong_contract: we sign for exchange 0xe111180000d2663c0091e4f400237545b87b996b, the venue"
+    )
+    alerts = [alert for alert in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(alert, Alert)]
+    (told,) = [alert for alert in alerts if alert.title == "The venue changed its contracts"]
+    assert told.body.startswith("spenders 0xe111180000d2663c0091e4f400237545b87b996b,")
+    assert "-> 0xe2222000000000000000000000000000000000e2," in told.body
+    assert pm_arb("resume", "--reason", "looked at it").returncode == 0
+    await patiently(lambda: verdict_on(redis_bus, "0xm2"), lambda said: said.startswith("rules_changed"))
+    assert "Trading again: contracts" in pm_arb("ack", "contracts", "--reason", "announced").stdout
+    await patiently(lambda: verdict_on(redis_bus, "0xm3"), lambda said: said == "approved")
 
 
 def until(database_url: str, query: str, enough: Callable[[int], bool]) -> None:
-    deadline, found = time.monotonic() + PATIENCE_S, -1
+    deadline, found = time.monotonic() + 40, -1
     while time.monotonic() < deadline:
         with psycopg.connect(database_url) as connection:
             row = connection.execute(query.encode()).fetchone()

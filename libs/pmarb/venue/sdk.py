@@ -112,6 +112,17 @@ def signature_type(client: AsyncSecureClient) -> int:
     return signature_type_for(client.wallet_type)
 
 
+def contracts(client: AsyncSecureClient) -> dict[str, str]:
+    """What this release takes for the venue's contracts."""
+    config = client._ctx.environment_config
+    return {
+        "exchange": str(config.standard_exchange),
+        "neg_risk_exchange": str(config.neg_risk_exchange),
+        "collateral": str(config.collateral_token),
+        "conditional_tokens": str(config.conditional_tokens),
+    }
+
+
 async def terms(client: AsyncSecureClient, token: str) -> MarketTerms:
     """The terms of the token's market, asked of the CLOB at most every ten minutes."""
     ctx = client._ctx

@@ -153,6 +153,11 @@ class SdkVenue:
             found = await self._client.get_balance_allowance(asset_type="COLLATERAL")
         return dict(found.allowances)
 
+    async def contracts(self) -> dict[str, str]:
+        """What the client takes for the venue's contracts, and the `spenders` that the venue itself names."""
+        named = {name: address.lower() for name, address in sdk.contracts(self._client).items()}
+        return named | {"spenders": ",".join(sorted(address.lower() for address in await self.allowances()))}
+
     async def closed_only(self) -> bool:
         """Whether the account may only reduce."""
         async with _reading():
