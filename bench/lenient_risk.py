@@ -8,7 +8,8 @@ from pmarb.domain.limits import Limits
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
 from services.risk.gatekeeper import Gatekeeper
-from services.risk.service import RiskService, connect
+from services.risk.lead import connect
+from services.risk.service import RiskService
 from services.risk.settings import RiskSettings
 
 MANY = 1_000_000

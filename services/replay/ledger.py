@@ -14,7 +14,7 @@ from functools import partial
 from pmarb.domain.book import Book, Take
 from pmarb.domain.evidence import MARK_SECONDS, Paid
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.messages import Approval, ApprovedLeg, Fill, Opportunity, OrderUpdate, Rejection, Settlement
+from pmarb.domain.messages import Approval, ApprovedLeg, Fill, Marks, Opportunity, OrderUpdate, Rejection, Settlement
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.port import Intent
@@ -97,6 +97,7 @@ class PaperLedger:
         """Judge it, plan it, send it."""
         self._report.opportunities += 1
         self.portfolio.at(now)
+        self._value(now)
         verdict = judge(opportunity, self.portfolio, self._limits, now=now)
         if isinstance(verdict, Rejection):
             self._report.rejections[str(verdict.reason)] += 1
@@ -106,6 +107,12 @@ class PaperLedger:
         self.decided("approved", opportunity.opportunity_id, verdict.legs[0].shares, verdict.legs[0].limit)
         for index, leg in enumerate(verdict.legs):
             self._send(opportunity, verdict, leg, index, now)
+
+    def _value(self, now: int) -> None:
+        """What is held at the bids of this moment."""
+        books = {token: self._book_of(token) for token in self.held}
+        bids = {token: book.bids[0].price if book.bids else ZERO for token, book in books.items() if book is not None}
+        self.portfolio.on_marks(Marks(bids=bids, ts_event=now, ts_init=now))
 
     def _send(self, opportunity: Opportunity, approval: Approval, leg: ApprovedLeg, index: int, now: int) -> None:
         book = self._book_of(leg.leg.token)

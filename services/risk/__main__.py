@@ -4,7 +4,8 @@ from pmarb.bus.streams import RedisBus
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
 from services.risk.gatekeeper import Gatekeeper
-from services.risk.service import RiskService, connect
+from services.risk.lead import connect
+from services.risk.service import RiskService
 from services.risk.settings import RiskSettings
 
 if __name__ == "__main__":

@@ -45,9 +45,11 @@ def _breakers(portfolio: Portfolio, limits: Limits, now: int) -> Iterator[Breake
         why = f"the venue refused {ratio:.0%} of the last {limits.reject_window} orders"
         yield Breaker(state=TradingState.HALTED, why=why, clears_at=0)
     midnight = (max(now // DAY, *portfolio.results, 0) + 1) * DAY  # A clock that is set back ends no stop sooner
-    lost, allowed = -portfolio.day_pnl, limits.daily_loss_pct * portfolio.capital
+    unrealised, allowed = portfolio.open_loss_seen, limits.daily_loss_pct * portfolio.capital
+    lost = -portfolio.day_pnl - unrealised
     if lost >= allowed > ZERO:
-        why = f"lost ${lost:.2f} today, limit ${allowed:.2f}"
+        still_open = f" (${-unrealised:.2f} of it on open positions, at the bid)" if unrealised else ""
+        why = f"lost ${lost:.2f} today{still_open}, limit ${allowed:.2f}"
         yield Breaker(state=TradingState.HALTED, why=why, clears_at=midnight)
     burnt, bearable = portfolio.fees_today, limits.fee_burn_pct * portfolio.equity
     if burnt >= bearable > ZERO:

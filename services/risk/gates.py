@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pmarb.domain.book import Level
 from pmarb.domain.fees import FREE, FeeSchedule
 from pmarb.domain.limits import CEILING_USD, Limits, Sizing
-from pmarb.domain.messages import Leg, Opportunity, RejectionReason, TradingState
+from pmarb.domain.messages import CONTRACTS, Leg, Opportunity, RejectionReason, TradingState
 from pmarb.domain.sizing import kelly_spend, reserve_for_spend, share_of
 from pmarb.domain.values import CENT, NANOS, ONE, SHARE_GRID, ZERO, Side, round_down, round_up
 from services.risk.portfolio import Portfolio
@@ -138,7 +138,7 @@ def _standing(case: Case, *, sound: bool) -> Iterator[Gate]:
     found = state if state is TradingState.ACTIVE else f"{state} ({portfolio.state_why})"
     yield Gate(_OF_STATE[state], allowed, "state", found, TradingState.ACTIVE)
     yield Gate(Reason.GATE_LOCKED, not portfolio.locked, "gate", portfolio.locked or "open", "open")
-    changed = portfolio.tripwires.get(market, "")
+    changed = portfolio.tripwires.get(CONTRACTS, "") or portfolio.tripwires.get(market, "")
     yield Gate(Reason.RULES_CHANGED, not changed, "rules", changed or "as first seen", "as first seen")
 
 
@@ -154,7 +154,7 @@ def _fresh(case: Case) -> Iterator[Gate]:
     yield Gate(Reason.CLOCK_SKEW, ahead <= limits.clock_skew, "ahead_ms", _ms(ahead), _ms(limits.clock_skew))
     for reason, name, seen, allowed in (
         (Reason.STALE_BOOK, "book_age_ms", case.leg.book_ts_init, limits.book_age(opportunity.family)),
-        (Reason.STALE_SPOT, "spot_age_ms", opportunity.spot_ts_init, limits.stale_spot),
+        (Reason.STALE_SPOT, "spot_age_ms", opportunity.spot_ts_init, limits.spot_age(opportunity.family)),
         (Reason.STALE_REFERENCE, "settlement_age_ms", opportunity.reference_ts_init, limits.stale_reference),
     ):
         yield Gate(reason, now - seen <= allowed, name, _ms(now - seen), _ms(allowed))
@@ -270,7 +270,7 @@ def _losses(case: Case) -> Iterator[Gate]:
     fallen = portfolio.drawdown
     yield Gate(Reason.DRAWDOWN, fallen < limits.drawdown_kill_pct, "drawdown", fallen, limits.drawdown_kill_pct)
     worst = -limits.daily_loss_pct * portfolio.capital
-    yield Gate(Reason.DAILY_LOSS, portfolio.day_pnl > worst, "pnl_today", portfolio.day_pnl, worst)
+    yield _of_day(case, worst)
     burnt, bearable = portfolio.fees_today, limits.fee_burn_pct * equity
     yield Gate(Reason.FEE_BURN, burnt < bearable, "fees_today", burnt, bearable)
     z = calibration_z(portfolio, limits)
@@ -284,6 +284,16 @@ def _losses(case: Case) -> Iterator[Gate]:
     cooling = cooling_until(portfolio, limits) - case.now
     calm = cooling <= 0 or case.reducing
     yield Gate(Reason.LOSS_STREAK, calm, "losses_in_a_row", portfolio.losses_in_a_row, limits.losses_in_a_row)
+
+
+def _of_day(case: Case, worst: Decimal) -> Gate:
+    """Results and what open positions have lost: without a fresh bid, all that they cost."""
+    portfolio = case.portfolio
+    lost = portfolio.open_loss(since=case.now - case.limits.stale_mark)
+    today = portfolio.day_pnl + lost
+    if lost == ZERO:
+        return Gate(Reason.DAILY_LOSS, today > worst, "pnl_today", today, worst)
+    return Gate(Reason.DAILY_LOSS, today > worst, "pnl_today,of_it_open", (today, lost), worst)
 
 
 def calibration_z(portfolio: Portfolio, limits: Limits) -> Decimal | None:

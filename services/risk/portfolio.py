@@ -11,11 +11,23 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
-from pmarb.domain.messages import Approval, Fill, Halt, Kill, Merge, OrderUpdate, Resume, Settlement, TradingState
+from pmarb.domain.messages import (
+    Approval,
+    Fill,
+    Halt,
+    Kill,
+    Marks,
+    Merge,
+    OrderUpdate,
+    Resume,
+    Settlement,
+    TradingState,
+)
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, ONE, ZERO, Side
 from services.risk.commitments import Commitment, MarketRef, places
+from services.risk.marks import Mark, gain, holdings, known_gain
 
 DAY = 86_400 * NANOS
 REMEMBERED = 3600 * NANOS
@@ -26,6 +38,9 @@ EVERYDAY: Final = ("no_match: ", "paused: ")
 
 COUNTED: Final = 200
 """Answers and outcomes kept in mind, at least as many as any window of the limits."""
+
+MARKS_KEPT: Final = 60 * NANOS
+"""How long the bid of a token that is not held is kept: its fill may be heard of later."""
 
 DAYS_KEPT: Final = 7
 """Days whose fees and trades are kept, should a clock be set back."""
@@ -44,9 +59,9 @@ class Portfolio:
     """Exposure, results and the state of trading. `capital` is what was put in; amounts in dollars.
 
     `locked` says why real money is locked, empty where it is not; `tripwires` why a market is halted by itself, by the
-    market's id; `records` are those of the strategies. `results` are dollars by UTC day; what is dated later than today
-    counts today: a clock that was wrong for a while forgets no loss. `answers` and `outcomes` are the latest ones since
-    a person last resumed trading.
+    market's id; `records` are those of the strategies, `marks` the latest bids by token. `results` are dollars by UTC
+    day; what is dated later than today counts today: a clock that was wrong for a while forgets no loss. `answers` and
+    `outcomes` are the latest ones since a person last resumed trading.
     """
 
     capital: Decimal
@@ -56,6 +71,7 @@ class Portfolio:
     locked: str = ""
     tripwires: dict[str, str] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
     commitments: dict[str, Commitment] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
     merges: set[str] = field(default_factory=set)
@@ -90,6 +106,18 @@ class Portfolio:
     @property
     def day_pnl(self) -> Decimal:
         return sum((pnl for day, pnl in self.results.items() if day >= self.today), ZERO)
+
+    def open_loss(self, *, since: int) -> Decimal:
+        """What open positions lost since they were bought, 0 or less: at the bids seen since then, all without one.
+
+        A gain that nobody has realised makes no room for further losses.
+        """
+        return min(gain(holdings(self.commitments.values()), self.marks, since=since), ZERO)
+
+    @property
+    def open_loss_seen(self) -> Decimal:
+        """The same by the last bids seen, whenever that was."""
+        return min(known_gain(holdings(self.commitments.values()), self.marks), ZERO)
 
     @property
     def fees_today(self) -> Decimal:
@@ -156,6 +184,13 @@ class Portfolio:
             self.entered.setdefault(fill.opportunity_id, fill.ts_event // DAY)
             if fill.token in self.merged:
                 self._share_out(fill.token)
+
+    def on_marks(self, marks: Marks) -> None:
+        """The latest of each token; an older message changes nothing."""
+        for token, bid in marks.bids.items():
+            before = self.marks.get(token)
+            if before is None or before.at <= marks.ts_event:
+                self.marks[token] = Mark(bid, marks.ts_event)
 
     def on_settlement(self, settlement: Settlement) -> None:
         """A market ended: its trades hold nothing any more, and its result counts on its day."""
@@ -289,6 +324,8 @@ class Portfolio:
         ]
         for key in over:
             del self.commitments[key]
+        held = {token for tokens in holdings(self.commitments.values()).values() for token in tokens}
+        self.marks = {key: mark for key, mark in self.marks.items() if key in held or mark.at + MARKS_KEPT >= now}
         oldest = now // DAY - DAYS_KEPT
         self.fees = {key: of for key, of in self.fees.items() if of[0] >= oldest}
         self.entered = {key: day for key, day in self.entered.items() if day >= oldest}

@@ -29,6 +29,7 @@ from pmarb.domain.messages import (
     Halt,
     Kill,
     MarketRules,
+    Marks,
     Merge,
     Message,
     Opportunity,
@@ -41,20 +42,20 @@ from pmarb.domain.messages import (
     Stream,
 )
 from pmarb.domain.values import NANOS, ZERO
-from pmarb.runtime import Backoff, Heartbeat, ServerLost, every, member_name
+from pmarb.runtime import Backoff, Heartbeat, ServerLost, every
 from services.risk import words
 from services.risk.breakers import Breaker, tripped
 from services.risk.decide import Judgement, weigh
 from services.risk.gatekeeper import LOOK_EVERY, NOT_READ, Gatekeeper
 from services.risk.gates import Gate, shown
+from services.risk.lead import lead
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
-from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER, TAKE_OVER_AFTER
+from services.risk.settings import POLL_STATE_EVERY, RESYNC_EVERY, STATE_OLD_AFTER
 from services.risk.tripwire import changed
 
 log = logs.get(__name__)
 
-LOCK = 7002
 BACKLOG = 20_000
 KEPT = 3 * DAY  # Scans, and rules of markets gone by
 KEEP_MS = 600_000  # Streams keep ten minutes of what every group has read
@@ -89,7 +90,10 @@ class RiskService:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Judge until told to stop; whatever breaks ends the process, and start-up is recovery."""
-        if not await self._become_active(stop):
+        if not await lead(self._db, self._bus, self._heartbeat, stop):
+            return
+        await self._rebuild()
+        if stop.is_set():
             return
         consumer = self._bus.consumer(
             group="risk",
@@ -111,35 +115,6 @@ class RiskService:
         except* psycopg.OperationalError as lost:  # With the connection went the lock: another one may judge now
             raise ServerLost(f"postgres: {lost.exceptions[0]}") from None
         await consumer.close()
-
-    async def _become_active(self, stop: asyncio.Event) -> bool:
-        """Take the lock. Whoever had it before us may not have noticed that it lost it: wait until it denies all."""
-        waiting = False
-        while not stop.is_set():
-            cursor = await self._db.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-            row = await cursor.fetchone()
-            if row is not None and row[0]:
-                if await self._others():
-                    log.info("taking_over", waits_s=TAKE_OVER_AFTER)
-                    await self._rest(stop, TAKE_OVER_AFTER)
-                await self._rebuild()
-                return not stop.is_set()
-            if not waiting:
-                log.info("standing_by", reason="another risk service is active")
-            waiting = True
-            await self._heartbeat.beat()
-            await self._rest(stop, 1.0)
-        return False
-
-    async def _others(self) -> bool:
-        """Whether another risk process showed a sign of life; without Redis nobody can approve anything."""
-        with contextlib.suppress(BusUnavailable):
-            return any(member != member_name() for member in await self._bus.members("risk"))
-        return False
-
-    async def _rest(self, stop: asyncio.Event, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
 
     async def _rebuild(self) -> None:
         now = self._clock.now()
@@ -228,6 +203,9 @@ class RiskService:
                 await consumer.ack(delivery)
             case Scanned() as scanned:
                 self._scans.append(scanned)
+                await consumer.ack(delivery)
+            case Marks() as marks:
+                self._portfolio.on_marks(marks)
                 await consumer.ack(delivery)
             case MarketRules() as seen:
                 await self._compare(seen)
@@ -383,15 +361,3 @@ class RiskService:
 
 def _log_dead(letter: DeadLetter) -> None:
     log.error("dead_letter", stream=letter.stream, entry=letter.entry_id, reason=letter.reason)
-
-
-async def connect(dsn: str, stop_backoff: Backoff) -> AsyncConnection[TupleRow]:
-    """A connection of its own, tried until the database answers."""
-    while True:
-        try:
-            connection = await AsyncConnection.connect(dsn, autocommit=True)
-        except psycopg.OperationalError as error:
-            await stop_backoff.wait(error)
-        else:
-            stop_backoff.recovered()
-            return connection

@@ -79,13 +79,16 @@ class RiskSettings(Settings):
             stale_book=base.stale_book + transit,
             stale_book_long=base.stale_book_long + transit,
             stale_spot=base.stale_spot + transit,
+            stale_spot_long=base.stale_spot_long + transit,
             stale_reference=base.stale_reference + transit,
+            stale_mark=base.stale_mark + int(MARKED_EVERY * (speed - 1)),
             clock_skew=base.clock_skew + transit,
             approval_ttl=base.approval_ttl + transit,
         )
 
 
 TRANSIT = 0.05 * NANOS  # Real: what the way may take on a busy machine
+MARKED_EVERY = 2 * NANOS  # Real: how often the scanner tells bids
 RESYNC_EVERY = 5.0  # Seconds, real
 POLL_STATE_EVERY = 1.0  # Seconds, real
 STATE_OLD_AFTER = 3 * NANOS  # Real: a state of trading not read for so long is not known, nor whether the lock is ours

@@ -3,11 +3,13 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Final, Protocol
 
 from pmarb.clock import Clock
+from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.market import MarketInfo
-from pmarb.domain.messages import Opportunity, Scanned
+from pmarb.domain.messages import Marks, Opportunity, Scanned
 from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS
@@ -15,7 +17,6 @@ from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
 from services.scanner.explain import explained
-from services.scanner.limits import SLOW_FAMILIES
 from services.scanner.relations import Bundle, bundles, judge
 
 MS: Final = 1_000_000
@@ -116,6 +117,17 @@ class Board:
             ts_event=now,
             ts_init=now,
         )
+
+    def marks(self) -> Marks:
+        """The best bid of every token whose book is fresh."""
+        now, real, bids = self._clock.now(), self._clock.real(), dict[str, Decimal]()
+        for watched in self._watched.values():
+            oldest = real - self._limits.stale_book(watched.market.family) * MS
+            sides = zip(watched.market.sides or (), (watched.up, watched.down), strict=True)
+            for outcome, book in sides:
+                if not book.empty and self._proofs.proven(outcome.token) >= oldest:
+                    bids[outcome.token] = round(Decimal(book.bid), 4)
+        return Marks(bids=bids, ts_event=now, ts_init=now)
 
     def refer(self, references: Mapping[str, float]) -> None:
         """Tell the markets the prices that they compare with; one that is known no more is taken back."""

@@ -1,16 +1,18 @@
 """What an opportunity must satisfy, and the reasons why there is none."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from pmarb.domain import limits as guardian
 from pmarb.domain.fair import DEFAULT_MODEL, Model
+from pmarb.domain.limits import SLOW_FAMILIES
+from pmarb.domain.values import NANOS
 
-LONG_FAMILIES: Final = ("daily", "above", "range", "hit")
-SLOW_FAMILIES: Final = ("1h", *LONG_FAMILIES)
-"""Families that a single trade hardly moves: looked at in turn, and not by every tick."""
+MS: Final = 1_000_000
+GUARDIAN: Final = guardian.Limits()
+"""What risk will ask of an opportunity: to ask less here would only make it deny more."""
 
 
 class SkipReason(StrEnum):
@@ -64,11 +66,8 @@ class Limits:
     lowest_price: float = 0.05
     highest_price: float = 0.95
     first_s: float = 5.0
-    min_left_s: Mapping[str, float] = field(
-        default_factory=lambda: {"5m": 60.0, "15m": 75.0} | dict.fromkeys(LONG_FAMILIES, 600.0)
-    )
-    stale_spot_ms: int = 1000
-    stale_spot_long_ms: int = 3000
+    stale_spot_ms: int = GUARDIAN.stale_spot // MS
+    stale_spot_long_ms: int = GUARDIAN.stale_spot_long // MS
     stale_book_ms: int = 500
     stale_book_long_ms: int = 2000
     stale_oracle_ms: int = 5000
@@ -82,6 +81,10 @@ class Limits:
     cooldown_s: float = 1.0
     grown: Decimal = Decimal("0.01")
     templates: frozenset[str] = frozenset()
+
+    def min_left_s(self, family: str) -> float:
+        """Least seconds to the end."""
+        return GUARDIAN.time_left(family) / NANOS
 
     def stale_spot(self, family: str) -> int:
         """Milliseconds; an hour forgives more than five minutes."""

@@ -16,6 +16,7 @@ import httpx
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.clock import Clock
+from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.values import NANOS
@@ -29,7 +30,6 @@ from pmarb.venue.public import Discovery, VenueUrls
 from services.scanner.board import Board
 from services.scanner.catalogue import Catalogue
 from services.scanner.decide import Limits, Watched
-from services.scanner.limits import SLOW_FAMILIES
 from services.scanner.prices import Prices
 from services.scanner.references import References
 from services.scanner.rules import RuleBook
@@ -41,6 +41,7 @@ DISCOVER_EVERY: Final = 0.5  # Real seconds
 SHARE_EVERY: Final = 1.0
 BEAT_EVERY: Final = 0.25
 SUMMARY_EVERY: Final = 10.0
+MARK_EVERY: Final = 2.0
 REFER_EVERY: Final = 0.5
 SLOW_EVERY: Final = 0.1
 SLOW_AT_ONCE: Final = 10
@@ -123,6 +124,7 @@ class ScannerService:
                 every(REFER_EVERY, self._refer, stop),
                 every(SLOW_EVERY, self._look_at_slow, stop),
                 every(SUMMARY_EVERY, self._summary, stop),
+                every(MARK_EVERY, self._mark, stop),
                 self._publish(stop),
             )
         finally:
@@ -273,6 +275,13 @@ class ScannerService:
             backoff.recovered()
             for opportunity in live:
                 _say(opportunity)
+
+    async def _mark(self) -> None:
+        """What could be had for shares of our markets now: risk values what is held by it."""
+        marks = self.board.marks()
+        if marks.bids:
+            with contextlib.suppress(BusUnavailable):  # Without them risk counts what is held as lost
+                await self._bus.publish(marks)
 
     async def _summary(self) -> None:
         scanned, counters = self.board.account(), self.feed.counters

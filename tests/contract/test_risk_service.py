@@ -16,12 +16,11 @@ import pytest
 import redis
 
 from pmarb.bus.streams import RedisBus
-from pmarb.domain.messages import Alert, Approval, Message, Rejection, Stream
+from pmarb.domain.messages import Alert, Approval, Marks, Message, Rejection, Stream
 from pmarb.domain.values import NANOS
 from pmarb.embedded import Endpoints
 from tests.builders import a_leg, a_settlement, an_opportunity
 from tests.conftest import ROOT
-from tests.waiting import PATIENCE_S
 
 DEPOSIT = """
 WITH e AS (INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES ('deposit:start', 'deposit', 'start', 0)
@@ -39,7 +38,7 @@ class Risk:
         with log.open("ab") as out:
             self.process = subprocess.Popen([sys.executable, "-m", "services.risk"], env=env, stderr=out)
 
-    async def wrote(self, words: str, within: float = PATIENCE_S) -> str:
+    async def wrote(self, words: str, within: float = 15) -> str:
         for _ in range(int(within / 0.05)):
             if words in (text := self.log.read_text()):
                 return text
@@ -93,7 +92,7 @@ def fresh(number: int, now: int, **changes: Any) -> Message:
     return an_opportunity(**(fields | changes))
 
 
-async def answers(bus: RedisBus, count: int, within: float = PATIENCE_S) -> list[Approval | Rejection]:
+async def answers(bus: RedisBus, count: int, within: float = 10) -> list[Approval | Rejection]:
     for _ in range(int(within / 0.05)):
         found = [*await bus.tail(Stream.APPROVALS, since_ns=0), *await bus.tail(Stream.REJECTIONS, since_ns=0)]
         if len(found) >= count:
@@ -201,6 +200,46 @@ async def test_a_day_stop_is_stored_announced_and_survives(
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT state, who FROM trading_state").fetchone()
     assert row == ("HALTED", "risk")
+
+
+BOUGHT = """
+WITH o AS (
+    INSERT INTO orders (order_hash, opportunity_id, leg, slug, event, underlying, family, market, token, outcome, side,
+        order_type, limit_price, shares, usd, reserved, fee_rate, fee_exponent, fair, expiry, expires_at, state,
+        created_at, updated_at)
+    VALUES ('0xb', 'opp-b', 0, 'b', 'b', 'b', '5m', '0xb', 'b', 'Up', 'BUY', 'FAK', 0.5, 30, 15, 15.525, 0.07, 1, 0.6,
+        %(at)s + 300000000000, %(at)s, 'FILLED', %(at)s, %(at)s)
+)
+INSERT INTO trades VALUES ('tb', '0xb', 30, 0.5, 0.525, 'confirmed', %(at)s, %(at)s)
+"""
+
+
+async def test_what_open_positions_lose_counts_toward_the_day_and_outlives_kill_9(
+    start: Callable[..., Risk], redis_bus: RedisBus, database_url: str
+) -> None:
+    with psycopg.connect(database_url) as writer:
+        writer.execute("SET CONSTRAINTS ALL DEFERRED")
+        writer.execute(BOUGHT, {"at": now_ns()})
+    risk = start(MAX_MARKET_PCT="20", MAX_TOTAL_EXPOSURE_PCT="50")
+    await risk.wrote("portfolio_rebuilt")
+    denial = await answered(redis_bus, 1)
+    assert isinstance(denial, Rejection)
+    assert denial.detail == "pnl_today,of_it_open=-15.525,-15.525 limit=-15", "nobody knows what it is worth"
+    await redis_bus.publish(Marks(bids={"b": Decimal("0.45")}, ts_event=now_ns(), ts_init=now_ns()))
+    assert isinstance(await answered(redis_bus, 2), Approval)
+    await redis_bus.publish(Marks(bids={"b": Decimal("0.01")}, ts_event=now_ns(), ts_init=now_ns()))
+    assert "lost $15.22 today ($15.22 of it on open positions, at the bid)" in await risk.wrote("breaker_tripped")
+    risk.end(signal.SIGKILL)
+    successor = start("successor")
+    await successor.wrote("state=HALTED")
+    assert "breaker_tripped" not in successor.log.read_text()
+
+
+async def answered(bus: RedisBus, number: int) -> Approval | Rejection:
+    """What risk says of a fresh opportunity."""
+    await bus.publish(fresh(number, now_ns()))
+    found = await answers(bus, number)
+    return next(each for each in found if each.opportunity_id == f"opp-{number}")
 
 
 LOSSES = {

@@ -9,10 +9,12 @@ import pytest
 
 from pmarb.domain.limits import CEILING_USD, WORDS, plainly, warnings_at
 from pmarb.domain.values import NANOS
+from pmarb.venue.gamma import FAMILIES
 from services.risk.settings import RiskSettings
-from tests.judging import (
-    LIMITS,
-)
+from services.scanner.limits import MS
+from services.scanner.limits import Limits as Scanned
+from tests.builders import an_opportunity
+from tests.judging import AT, LIMITS, approved, denied
 
 
 def test_a_limit_below_the_venues_minimum_is_said_in_words() -> None:
@@ -73,3 +75,19 @@ def test_the_defaults_are_those_of_the_research() -> None:
 
 def test_every_limit_has_its_words() -> None:
     assert set(WORDS) == set(plainly(LIMITS))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_scanner_asks_by_family_what_risk_will_ask(family: str) -> None:
+    scanner = Scanned(order_usd=Decimal(3))
+    assert scanner.stale_spot(family) * MS == LIMITS.spot_age(family)
+    assert scanner.min_left_s(family) * NANOS == LIMITS.time_left(family)
+    assert scanner.stale_book(family) * MS <= LIMITS.book_age(family)
+    assert LIMITS.spot_age(family) == (3 if family in ("1h", "daily", "above", "range", "hit") else 1) * NANOS
+
+
+def test_an_hour_forgives_an_older_spot_price_than_five_minutes() -> None:
+    late = {"spot_ts_init": AT - 3 * NANOS, "expiry": AT + 900 * NANOS}
+    approved(an_opportunity(family="1h", **late))
+    assert denied(an_opportunity(family="5m", **late)).detail == "spot_age_ms=3000 limit=1000"
+    assert denied(an_opportunity(family="above", expiry=AT + 599 * NANOS)).detail == "left_s=599 limit=600"

@@ -29,6 +29,10 @@ _FRACTIONS: Final = {
     Sizing.QUARTER_KELLY: Decimal("0.25"),
 }
 
+LONG_FAMILIES: Final = ("daily", "above", "range", "hit")
+SLOW_FAMILIES: Final = ("1h", *LONG_FAMILIES)
+"""Families decided by an exchange, that a single trade hardly moves."""
+
 CEILING_USD: Final = Decimal(20)
 """No order is ever larger, whatever the settings say."""
 
@@ -72,10 +76,13 @@ class Limits:
     min_time_left: int = 60 * NANOS
     min_time_left_15m: int = 75 * NANOS
     min_time_left_long: int = 120 * NANOS
+    min_time_left_day: int = 600 * NANOS
     stale_book: int = NANOS // 2
     stale_book_long: int = 2 * NANOS
     stale_spot: int = NANOS
+    stale_spot_long: int = 3 * NANOS
     stale_reference: int = 5 * NANOS
+    stale_mark: int = 10 * NANOS
     clock_skew: int = NANOS // 4
     duplicate_cooldown: int = 30 * NANOS
     entries_per_window: int = 1
@@ -86,7 +93,13 @@ class Limits:
 
     def time_left(self, family: str) -> int:
         """The least time to expiry at which a market of `family` may be entered."""
+        if family in LONG_FAMILIES:
+            return self.min_time_left_day
         return {"5m": self.min_time_left, "15m": self.min_time_left_15m}.get(family, self.min_time_left_long)
+
+    def spot_age(self, family: str) -> int:
+        """The oldest spot price an order of `family` may rest on."""
+        return self.stale_spot_long if family in SLOW_FAMILIES else self.stale_spot
 
     def book_age(self, family: str) -> int:
         """The oldest book an order of `family` may rest on."""
@@ -162,11 +175,14 @@ WORDS: Final[dict[str, str]] = {
     "no_trade_first": "no entry in the first",
     "min_time_left": "least time to expiry, 5 minutes",
     "min_time_left_15m": "least time to expiry, 15 minutes",
-    "min_time_left_long": "least time to expiry, longer",
+    "min_time_left_long": "least time to expiry, 1 and 4 hours",
+    "min_time_left_day": "least time to expiry, days",
     "stale_book": "oldest book, 5 minutes",
     "stale_book_long": "oldest book, longer",
-    "stale_spot": "oldest spot price",
+    "stale_spot": "oldest spot price, decided by the oracle (5 and 15 minutes, 4 hours)",
+    "stale_spot_long": "oldest spot price, decided by an exchange (hours, days)",
     "stale_reference": "oldest settlement price",
+    "stale_mark": "oldest bid an open position is valued at; without one it counts as lost",
     "clock_skew": "furthest in the future",
     "duplicate_cooldown": "between two entries of a market",
     "entries_per_window": "entries in a market",

@@ -12,6 +12,10 @@ from enum import StrEnum
 from pmarb.domain.book import Level
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.reasons import RejectionReason as RejectionReason  # noqa: PLC0414 - part of the face of this module
+from pmarb.domain.scans import CONTRACTS as CONTRACTS  # noqa: PLC0414
+from pmarb.domain.scans import MarketRules as MarketRules  # noqa: PLC0414
+from pmarb.domain.scans import Marks as Marks  # noqa: PLC0414
+from pmarb.domain.scans import Scanned as Scanned  # noqa: PLC0414
 from pmarb.domain.values import Side
 
 
@@ -327,38 +331,6 @@ class Alert:
     ts_init: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarketRules:
-    """A market's rules as the venue states them now; sent when first read and whenever they are others.
-
-    Markets of one `series` (asset and family) have the same rules, except those that name the market itself.
-    """
-
-    slug: str
-    market: str
-    series: str
-    rules: dict[str, str]
-    ts_event: int
-    ts_init: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scanned:
-    """How often a market was looked at from `since` to `ts_event`, what was found, and why nothing was (`skips`).
-
-    `gates` are the questions asked at the end of that time, in order: (name, value, limit, whether it was passed).
-    """
-
-    slug: str
-    since: int
-    looks: int
-    found: int
-    skips: dict[str, int]
-    gates: tuple[tuple[str, str, str, bool], ...]
-    ts_event: int
-    ts_init: int
-
-
 Message = (
     Opportunity
     | Approval
@@ -372,6 +344,7 @@ Message = (
     | Kill
     | Alert
     | MarketRules
+    | Marks
     | Scanned
 )
 
@@ -388,5 +361,6 @@ STREAM_OF: dict[type, Stream] = {
     Kill: Stream.CONTROL,
     Alert: Stream.ALERTS,
     MarketRules: Stream.SCANS,
+    Marks: Stream.SCANS,
     Scanned: Stream.SCANS,
 }
