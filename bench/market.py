@@ -6,21 +6,23 @@ passes between them is delayed as the scenario says (spot 106 ms, books 60 ms, o
 
 import contextlib
 import functools
+import heapq
 import io
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import DOWN, UP, MarketInfo, Outcome, Twap
-from pmarb.venue.parse import BookFrame, WireLevel
+from pmarb.venue.parse import BookFrame, WireChange, WireLevel
 from services.replay.engine import Engine
 from services.sandbox.book import BookOrder, Fill, Side
 from services.sandbox.clock import MS_NS, SECOND_NS
-from services.sandbox.house import STEP_NS as HOUSE_STEP_NS
 from services.sandbox.markets import Market
+from services.sandbox.money import text
 from services.sandbox.orders import Order
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.trades import Trade
@@ -30,13 +32,14 @@ ANCHOR_NS: Final = 1_795_000_200 * SECOND_NS
 FAMILIES: Final = ("5m",)
 """The shortest windows give the most independent outcomes for the time they cost."""
 STEP_NS: Final = 50 * MS_NS
-"""The grid of the index. Makers draw a lag every 200 ms and hold it: looked at on this grid they answer a move after
-0.3 s in the middle, as measured (defaults.json, `simulator`)."""
+"""The grid of the index, on which makers and takers move as they do in the sandbox."""
 SECOND_STEPS: Final = SECOND_NS // STEP_NS
 SPOT_STEPS: Final = max(1, 100 * MS_NS // STEP_NS)
 WARM_UP_S: Final = 2400
 ORACLE_HISTORY_S: Final = 120
 FAMILY_S: Final = {"5m": 300, "15m": 900}
+LIVELY_S: Final = 10
+"""A window's makers become lively, and it is told of, so long before it opens: the rules buy nothing earlier."""
 
 Delivery = tuple[int, Callable[[int], None]]
 
@@ -45,10 +48,9 @@ class SimulatedMarket:
     """One seed of one scenario. `run` lives `hours` of venue time and leaves the engine concluded."""
 
     def __init__(self, *, scenario: str, seed: int, engine: Engine) -> None:
-        base = SCENARIOS[scenario]
         settings = RunSettings(
             seed=seed,
-            scenario=replace(base, noise_takes_per_minute=base.noise_takes_per_minute * STEP_NS / HOUSE_STEP_NS),
+            scenario=SCENARIOS[scenario],
             speed=1.0,
             anchor_ns=ANCHOR_NS,
             bankroll_usd=300,
@@ -63,13 +65,15 @@ class SimulatedMarket:
         for oracle in self._world.oracles.values():
             oracle.partial = functools.lru_cache(maxsize=512)(oracle.partial)  # type: ignore[method-assign]
         self._changed: dict[str, Market] = {}
-        self._queues: dict[str, deque[Delivery]] = {name: deque() for name in ("spot", "book", "oracle")}
+        self._untold: list[tuple[int, str, Market]] = []
+        self._told: set[str] = set()
         scenario_of = self._world.scenario
-        self._delays = {
-            "spot": int(scenario_of.spot_feed_ms * MS_NS),
-            "book": int(scenario_of.clob_ws_ms * MS_NS),
-            "oracle": int(scenario_of.rtds_oracle_ms * MS_NS),
-        }
+        self._spots: deque[Delivery] = deque()
+        self._books: deque[Delivery] = deque()
+        self._oracles: deque[Delivery] = deque()
+        self._spot_ns = int(scenario_of.spot_feed_ms * MS_NS)
+        self._book_ns = int(scenario_of.clob_ws_ms * MS_NS)
+        self._oracle_ns = int(scenario_of.rtds_oracle_ms * MS_NS)
 
     def run(self, hours: float) -> None:
         self._warm_up()
@@ -84,12 +88,14 @@ class SimulatedMarket:
         now = self._now = ANCHOR_NS + step * STEP_NS
         if step % SECOND_STEPS == 0:
             self._world.settlement.step(now)
+            self._announce(now)
             for code, oracle in self._world.oracles.items():
                 self._tell_oracle(code, oracle.tick(now // SECOND_NS), now)
         self._world.house.step(now)
-        for market in self._changed.values():
-            self._tell_book(market, now)
-        self._changed.clear()
+        if self._changed:
+            for market in self._changed.values():
+                self._tell_book(market, now)
+            self._changed.clear()
         if step % SPOT_STEPS == 0:
             for code, path in self._world.paths.items():
                 self._tell_spot(code, round(path.at(now), 2), now)
@@ -108,12 +114,23 @@ class SimulatedMarket:
 
     # ------------------------------------------------------------------------------------------------------- the wires
 
+    def _announce(self, now: int) -> None:
+        while self._untold and self._untold[0][0] <= now:
+            _, _, market = heapq.heappop(self._untold)
+            self._books.append((now + self._book_ns, partial(self._met, _info(market))))
+            self._books.append((now + self._book_ns, partial(self._seen, _frame(market, now))))
+            self._told.add(market.slug)
+            market.book.drain_changes()
+
+    def _met(self, info: MarketInfo, _at: int) -> None:
+        self._engine.announce(info)
+
     def _tell_spot(self, code: str, price: float, now: int) -> None:
         def arrive(at: int) -> None:
             self._engine.heard(at)  # The book's connection answers pings all the while
             self._engine.spot(code, price, ts_event=now, now=at)
 
-        self._send("spot", now, arrive)
+        self._spots.append((now + self._spot_ns, arrive))
 
     def _tell_oracle(self, code: str, value: float, now: int) -> None:
         def arrive(at: int) -> None:
@@ -122,31 +139,35 @@ class SimulatedMarket:
                 if window.watched.stated_strike is None:
                     window.watched.stated_strike = window.our_strike
 
-        self._send("oracle", now, arrive)
+        self._oracles.append((now + self._oracle_ns, arrive))
 
     def _tell_book(self, market: Market, now: int) -> None:
-        frame = _frame(market, now)
+        changes = market.book.drain_changes()
+        if market.slug in self._told:
+            frame = _changes(market, changes)
+            self._books.append((now + self._book_ns, partial(self._changed_book, market.tokens[0], frame, now)))
 
-        def arrive(at: int) -> None:
-            window = self._engine.of_token.get(frame.asset_id)
-            if window is not None:
-                self._engine.seen.update(("book", "size"))
-                self._engine.heard(at)
-                self._engine.books[frame.asset_id].snapshot(frame, ts_init=at)
-                self._engine.look(window, at)
+    def _seen(self, frame: BookFrame, at: int) -> None:
+        self._engine.seen.update(("book", "size"))
+        self._engine.heard(at)
+        self._engine.books[frame.asset_id].snapshot(frame, ts_init=at)
 
-        self._send("book", now, arrive)
-
-    def _send(self, wire: str, now: int, arrive: Callable[[int], None]) -> None:
-        self._queues[wire].append((now + self._delays[wire], arrive))
+    def _changed_book(self, token: str, changes: list[WireChange], event: int, at: int) -> None:
+        self._engine.heard(at)
+        book = self._engine.books[token]
+        book.take(changes)
+        book.changed(digest=None, ts_event=event, ts_init=at)
+        self._engine.look(self._engine.of_token[token], at)
 
     def _deliver(self, *, until: int) -> None:
-        queues = tuple(self._queues.values())
+        """Everything that arrives before `until`, in the order in which it does."""
+        wires = (self._spots, self._books, self._oracles)
         while True:
-            due = [queue for queue in queues if queue and queue[0][0] < until]
-            if not due:
+            first = min(wires, key=_next)
+            at = _next(first)
+            if at >= until:
                 return
-            at, arrive = min(due, key=lambda queue: queue[0][0]).popleft()
+            _, arrive = first.popleft()
             self._engine.advance(at)
             arrive(at)
 
@@ -156,8 +177,8 @@ class SimulatedMarket:
         self._changed[market.slug] = market
 
     def market_created(self, market: Market) -> None:
-        info = _info(market)
-        self._send("book", self._now, lambda _: self._engine.announce(info))
+        market.terms = replace(market.terms, making=replace(market.terms.making, lively_from_s=LIVELY_S))
+        heapq.heappush(self._untold, ((market.start - LIVELY_S) * SECOND_NS, market.slug, market))
 
     def market_resolved(self, market: Market) -> None:
         winner = "" if market.winner is None else market.labels[market.winner]
@@ -167,7 +188,7 @@ class SimulatedMarket:
             if window is not None:
                 self._engine.decide(window, winner, at)
 
-        self._send("book", self._now, arrive)
+        self._books.append((self._now + self._book_ns, arrive))
 
     def traded(self, market: Market, taker: BookOrder, fills: list[Fill], transaction: str) -> None:
         """Others' trades are seen in the book."""
@@ -179,7 +200,16 @@ class SimulatedMarket:
         """There are no clients."""
 
     def tick_changed(self, market: Market, old: int) -> None:
-        """Every frame states its tick."""
+        def arrive(_at: int) -> None:
+            book = self._engine.books.get(market.tokens[0])
+            if book is not None:
+                book.set_tick(str(_dollars(market.tick)))
+
+        self._books.append((self._now + self._book_ns, arrive))
+
+
+def _next(wire: deque[Delivery]) -> int:
+    return wire[0][0] if wire else 1 << 62
 
 
 def _info(market: Market) -> MarketInfo:
@@ -219,9 +249,14 @@ def _frame(market: Market, now: int) -> BookFrame:
 
 
 def _levels(market: Market, side: Side) -> list[WireLevel]:
+    return [WireLevel(price=text(price), size=text(size)) for price, size in market.book.sizes(outcome=0, side=side)]
+
+
+def _changes(market: Market, changes: list[tuple[bool, int, int]]) -> list[WireChange]:
+    token = market.tokens[0]
     return [
-        WireLevel(price=str(_dollars(price)), size=str(_dollars(size)))
-        for price, size in market.book.sizes(outcome=0, side=side)
+        WireChange(asset_id=token, side="BUY" if is_bid else "SELL", price=text(price), size=text(size))
+        for is_bid, price, size in changes
     ]
 
 

@@ -4,7 +4,9 @@
     slow_makers    makers ten times later, nobody else: an edge here is right
 
 The rules are those that trade; the volatility of these markets is drawn anew every five minutes, so its estimate is
-off by 0.4 of itself and not by the 0.22 of real prices, and the rules are told so.
+off by 0.4 of itself and not by the 0.22 of real prices, and the rules are told so. Time is simulated and every draw
+follows from the seed: neither the machine nor what else runs on it changes an outcome. `--json FILE` keeps outcomes as
+they come, and lives only those that are not in it yet.
 """
 
 import argparse
@@ -18,12 +20,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from bench.market import SimulatedMarket
-from pmarb.domain.meter import Reading, Standard, Verdict, read
+from bench.screen import ScreenedEngine
+from pmarb.domain.attribution import MARK_S
+from pmarb.domain.bootstrap import clustered_mean
+from pmarb.domain.meter import Reading, Standard, Verdict, cents, read
 from pmarb.domain.proportion import clopper_pearson, wilson
 from pmarb.domain.updown import Model
 from services.replay.engine import Engine
@@ -31,7 +37,9 @@ from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
 SCENARIOS: Final = ("efficient", "slow_makers")
-HOURS: Final = 5.0
+HOURS: Final = {"efficient": 5.0, "slow_makers": 3.0}
+"""Sixty and 36 windows of each of two assets. Slow makers are met in nearly every one; the others, if at all, in one
+of four, and the more of these there are, the more chances has the meter to be wrong."""
 ROUNDS: Final = 1000
 BANKROLL: Final = Decimal(2000)
 """Enough that the day's stops rarely end a seed before its evidence is in; an order is still five dollars."""
@@ -43,21 +51,35 @@ KEYS: Final = {Verdict.EDGE: "edge", Verdict.NO_EDGE: "no_edge", Verdict.NOT_ENO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Task:
     """One seed of one scenario."""
 
     scenario: str
     seed: int
+    hours: float
+    k_se: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of it. `marks` are (window, mark after fees in dollars a share) of its fills; `but_few` says that an
+    edge failed for want of windows alone; `seconds` are of CPU."""
+
+    task: Task
     verdict: Verdict
     words: str
     orders: int
     fills: int
+    but_few: bool
+    marks: tuple[tuple[str, float], ...]
     seconds: float
 
 
-def live(scenario: str, seed: int, hours: float, limits: Limits = LIMITS) -> Engine:
+def live(
+    scenario: str, seed: int, hours: float, limits: Limits = LIMITS, kind: type[Engine] = ScreenedEngine
+) -> Engine:
     """The engine after so many hours of the scenario."""
-    engine = Engine(name=f"{scenario}:{seed}", limits=limits, risk=RISK, bankroll=BANKROLL)
+    engine = kind(name=f"{scenario}:{seed}", limits=limits, risk=RISK, bankroll=BANKROLL)
     SimulatedMarket(scenario=scenario, seed=seed, engine=engine).run(hours)
     return engine
 
@@ -66,19 +88,24 @@ def measure(engine: Engine, seed: int) -> Reading:
     return read(engine.report.evidence, random.Random(seed), Standard(rounds=ROUNDS))
 
 
-def one(scenario: str, seed: int, hours: float) -> Outcome:
+def one(task: Task) -> Outcome:
     """A whole seed, in whatever process runs it."""
     logging.disable(logging.WARNING)
     started = time.process_time()
-    engine = live(scenario, seed, hours)
-    reading = measure(engine, seed)
+    engine = live(task.scenario, task.seed, task.hours, replace(LIMITS, k_se=task.k_se))
+    reading = measure(engine, task.seed)
     return Outcome(
-        scenario=scenario,
-        seed=seed,
+        task=task,
         verdict=reading.verdict,
         words=reading.words,
         orders=reading.trading.orders,
         fills=reading.trading.filled,
+        but_few=[criterion.met for criterion in reading.criteria] == [False] + [True] * (len(reading.criteria) - 1),
+        marks=tuple(
+            (bet.window, float(bet.marks[MARK_S] - bet.filled.cost))
+            for bet in engine.report.evidence.bets
+            if bet.filled is not None and MARK_S in bet.marks
+        ),
         seconds=time.process_time() - started,
     )
 
@@ -92,31 +119,67 @@ def rarity(seed: int, hours: float) -> tuple[int, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    counts: dict[str, Counter[str]] = {scenario: Counter() for scenario in SCENARIOS}
+    tasks = [
+        Task(scenario=name, seed=seed, hours=options.hours or HOURS[name], k_se=options.k_se)
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+        for name in SCENARIOS
+    ]
+    book = Notebook(options.json)
+    found = [book.known[task] for task in tasks if task in book.known]
     with ProcessPoolExecutor(options.workers, initializer=_leave_signals) as pool:
         try:
-            for outcome in _all(pool, seeds, options.hours):
-                counts[outcome.scenario][KEYS[outcome.verdict]] += 1
-            _say_rarity(pool, seeds[0], options.rarity_hours)
+            for outcome in _all(pool, [task for task in tasks if task not in book.known]):
+                book.note(outcome)
+                found.append(outcome)
+            _say_rarity(pool, options.first_seed, options.rarity_hours)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             _say("stopped: the counts are of the seeds done so far")
-    _say_promotions(counts["efficient"])
-    body = {name: {key: found[key] for key in KEYS.values()} for name, found in counts.items()}
-    print(json.dumps(body))
+    counts = {name: Counter(KEYS[each.verdict] for each in _of(found, name)) for name in SCENARIOS}
+    for name in SCENARIOS:
+        _say_marks(name, _of(found, name))
+    _say_promotions(counts["efficient"], sum(each.but_few for each in _of(found, "efficient")))
+    print(json.dumps({name: {key: counts[name][key] for key in KEYS.values()} for name in SCENARIOS}))
     return 0
 
 
-def _all(pool: ProcessPoolExecutor, seeds: range, hours: float) -> Iterator[Outcome]:
+class Notebook:
+    """Outcomes by their task, kept in a file of JSON lines if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.known: dict[Task, Outcome] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                outcome = _read(json.loads(line))
+                self.known[outcome.task] = outcome
+
+    def note(self, outcome: Outcome) -> None:
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+
+
+def _read(line: dict[str, Any]) -> Outcome:
+    marks = tuple((window, mark) for window, mark in line.pop("marks"))
+    return Outcome(**line | {"task": Task(**line["task"]), "verdict": Verdict(line["verdict"]), "marks": marks})
+
+
+def _of(outcomes: Sequence[Outcome], scenario: str) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.task.scenario == scenario]
+
+
+def _all(pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Outcome]:
     """Outcomes as they are done, with progress and the time that is left."""
-    futures = [pool.submit(one, scenario, seed, hours) for seed in seeds for scenario in SCENARIOS]
+    futures = [pool.submit(one, task) for task in tasks]
     started = time.perf_counter()
     for done, future in enumerate(as_completed(futures), start=1):
         outcome = future.result()
         left = (time.perf_counter() - started) / done * (len(futures) - done)
         filled = f"{outcome.fills} of {outcome.orders} filled, {outcome.seconds:.0f} s of CPU"
-        _say(f"{done}/{len(futures)} {outcome.scenario} seed {outcome.seed}: {outcome.words[:110]} ({filled})")
+        _say(
+            f"{done}/{len(futures)} {outcome.task.scenario} seed {outcome.task.seed}: {outcome.words[:110]} ({filled})"
+        )
         if left >= 60:
             _say(f"  about {left / 60:.0f} min left")
         yield outcome
@@ -129,14 +192,23 @@ def _say_rarity(pool: ProcessPoolExecutor, seed: int, hours: float) -> None:
         _say(f"efficient, {hours:g} h: {loose} opportunities with k_se 0, {strict} with k_se 2: {times}")
 
 
-def _say_promotions(found: Counter[str]) -> None:
+def _say_marks(scenario: str, found: Sequence[Outcome]) -> None:
+    """What a share really earned there, all seeds together."""
+    marks = [((each.task.seed, window), mark) for each in found for window, mark in each.marks]
+    mean = clustered_mean(marks, random.Random(0), rounds=ROUNDS)
+    fills, orders = sum(each.fills for each in found), sum(each.orders for each in found)
+    _say(f"{scenario}: {fills} of {orders} orders filled, marks after fees {cents(mean)} a share, all seeds together")
+
+
+def _say_promotions(found: Counter[str], but_few: int) -> None:
     trials, false = sum(found.values()), found["edge"]
     if trials:
         low, high = wilson(false, trials)
         exact_low, exact_high = clopper_pearson(false, trials)
         _say(
             f"false promotions: {false} of {trials} = {false / trials:.1%} "
-            f"(95% Wilson {low:.1%} to {high:.1%}, Clopper-Pearson {exact_low:.1%} to {exact_high:.1%})"
+            f"(95% Wilson {low:.1%} to {high:.1%}, Clopper-Pearson {exact_low:.1%} to {exact_high:.1%}); "
+            f"{but_few} more without the least number of windows"
         )
 
 
@@ -151,9 +223,11 @@ def _say(text: str) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="meter-trial", description="The meter on markets whose truth is known.")
-    parser.add_argument("--seeds", type=int, default=4, help="how many (100 take about an hour on two cores)")
+    parser.add_argument("--seeds", type=int, default=4, help="how many")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--hours", type=float, default=HOURS, help="of market time a seed")
+    parser.add_argument("--hours", type=float, help="of market time a seed (default: 5 and 3)")
+    parser.add_argument("--k-se", type=float, default=LIMITS.k_se, help="standard errors an edge must have")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep outcomes here, and go on from those in it")
     parser.add_argument("--rarity-hours", type=float, default=1.0, help="for k_se 0 against 2; 0 leaves it out")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     return parser.parse_args(arguments)

@@ -22,6 +22,7 @@ from pmarb.domain.messages import Approval, ApprovedLeg
 from pmarb.domain.values import CENT, NANOS, round_down
 from pmarb.venue import gamma
 from tests.builders import a_leg, an_approval
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 
@@ -126,13 +127,13 @@ class ExecutorProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=10)
 
-    def stop(self, *, within: float = 30) -> int:
+    def stop(self, *, within: float = PATIENCE_S) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=within)
 
-    def ready(self, *, within: float = 30) -> None:
+    def ready(self, *, within: float = PATIENCE_S) -> None:
         """Until this start has reconciled and follows its books."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:

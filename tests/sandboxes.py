@@ -19,6 +19,7 @@ import uvicorn
 from services.sandbox.app import build_app
 from services.sandbox.wire import ImpatientWebSocket
 from services.sandbox.world import World
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,7 +119,7 @@ def tokens(market: Any) -> list[str]:
     return made
 
 
-def until(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
+def until(holds: Callable[[], Any], *, seconds: float = PATIENCE_S) -> Any:
     """Ask every tenth of a second; returns the first true answer."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -129,7 +130,7 @@ def until(holds: Callable[[], Any], *, seconds: float = 15.0) -> Any:
     pytest.fail("it never came true")
 
 
-async def eventually(holds: Callable[[], Awaitable[Any]], *, seconds: float = 15.0) -> Any:
+async def eventually(holds: Callable[[], Awaitable[Any]], *, seconds: float = PATIENCE_S) -> Any:
     """As `until`, for coroutines."""
     for _ in range(int(seconds * 20)):
         answer = await holds()

@@ -32,7 +32,7 @@ class Side(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class BookOrder:
-    """An order as the matching engine sees it. `price` is in the order's own outcome."""
+    """An order as the matching engine sees it. `price` is in its own outcome, `book_price` in the first."""
 
     id: str
     account: Account
@@ -42,17 +42,13 @@ class BookOrder:
     size: int
     remaining: int = 0
     budget: int = 0
+    is_bid: bool = field(init=False)
+    book_price: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.remaining = self.size
-
-    @property
-    def is_bid(self) -> bool:
-        return (self.side is Side.BUY) == (self.outcome == 0)
-
-    @property
-    def book_price(self) -> int:
-        return self.price if self.outcome == 0 else MICRO - self.price
+        self.is_bid = (self.side is Side.BUY) == (self.outcome == 0)
+        self.book_price = self.price if self.outcome == 0 else MICRO - self.price
 
 
 @dataclass(slots=True)
@@ -85,6 +81,7 @@ class Book:
         self.bids: dict[int, Level] = {}
         self.asks: dict[int, Level] = {}
         self.orders: dict[str, BookOrder] = {}
+        self.version = 0
         self._changed: dict[tuple[bool, int], int] = {}
 
     def best_bid(self) -> int | None:
@@ -95,7 +92,9 @@ class Book:
 
     def add(self, order: BookOrder) -> None:
         levels = self.bids if order.is_bid else self.asks
-        level = levels.setdefault(order.book_price, Level())
+        level = levels.get(order.book_price)
+        if level is None:
+            level = levels[order.book_price] = Level()
         level.orders[order.id] = order
         level.total += order.remaining
         self.orders[order.id] = order
@@ -170,6 +169,7 @@ class Book:
         return changed
 
     def _touch(self, order: BookOrder) -> None:
+        self.version += 1
         self._changed[(order.is_bid, order.book_price)] = 0
 
     def _opposite(self, taker: BookOrder) -> Iterator[Level]:

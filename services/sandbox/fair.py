@@ -1,16 +1,17 @@
 """What a market is worth: the makers' value while it trades, and the answer when it ends (quant.md 1.1 and 2).
 
-The house knows the true variance; its error comes from looking late and from noise, not from the formula.
+The house knows the true law of the price; its error comes from looking late and from noise, not from the formula.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 
 from services.sandbox.clock import SECOND_NS
-from services.sandbox.digital import normal_cdf, up_probability, up_probability_before_open
+from services.sandbox.digital import Spreads, normal_cdf, steepest, up_probability, up_probability_before_open
 from services.sandbox.markets import Market, Markets
 from services.sandbox.prices import IndexPath, Oracle
 from services.sandbox.terms import MINUTE_S, TWAP_S, Rule
@@ -18,8 +19,23 @@ from services.sandbox.terms import MINUTE_S, TWAP_S, Rule
 # Hidden log-odds of declared outcomes take a step this often, of this size.
 STEP_S = 60
 STEP_SD = 0.03
-# In longer windows the volatility of the moment says little about the rest.
-LONG_S = 900
+# So many seconds of markets are kept before all are forgotten.
+KNOWN_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What stays the same within a second of a window that settles on averages; no `strike` before its start.
+
+    `scale` is the oracle's distance from the index, `seen` the mean of the part of the average that has passed, and
+    `ends` the second from which the index no longer counts: the last tick is of a second before the end, and late.
+    """
+
+    scale: float
+    spreads: Spreads
+    ends: float
+    strike: float | None
+    seen: float | None
 
 
 class Values:
@@ -32,6 +48,7 @@ class Values:
         self._oracles = oracles
         self._markets = markets
         self._seed = seed
+        self._known: dict[tuple[str, int], Known] = {}
         self._walks: dict[str, tuple[int, float]] = {}
         self._touched: dict[str, int] = {}
         self._extremes: dict[tuple[str, int], tuple[int, float, float]] = {}
@@ -58,6 +75,26 @@ class Values:
         low = 1.0 if terms.low is None else normal_cdf(math.log(spot / terms.low) / deviation)
         high = 0.0 if terms.high is None else normal_cdf(math.log(spot / terms.high) / deviation)
         return low - high
+
+    def spot(self, market: Market, at_ns: int) -> float:
+        """Index price that decides the market, 0 where none does."""
+        asset = market.terms.asset
+        return 0.0 if asset is None else self._paths[asset.code].at(at_ns)
+
+    def reach(self, market: Market, at_ns: int, change: float) -> float:
+        """How far the index may move until the end of this second for the fair value to change by less than `change`.
+
+        0 where that is not known: whoever wants to know must look.
+        """
+        if market.terms.rule is not Rule.TWAP or at_ns < market.start * SECOND_NS:
+            return 0.0
+        path, second = self._path(market), at_ns // SECOND_NS
+        known = self._known_at(market, path, second)
+        tau = known.ends - second - 1
+        if tau <= TWAP_S:
+            return 0.0
+        by_itself = 0.13 / (tau - TWAP_S * 2 / 3)  # z * phi(z) is below 0.25, and twice the variance passes
+        return max(0.0, change - by_itself) * 0.98 / steepest(spot=path.at(at_ns), tau=tau, spreads=known.spreads)
 
     def answer(self, market: Market) -> int | None:
         """Winning outcome once the market is decided; None is a 50-50 resolution."""
@@ -132,29 +169,39 @@ class Values:
         return self._paths[asset.code]
 
     def _average(self, market: Market, at_ns: int) -> float:
-        asset = market.terms.asset
-        if asset is None:
-            raise ValueError(f"{market.slug} has no price")
-        path, oracle = self._paths[asset.code], self._oracles[asset.code]
+        path = self._path(market)
         at_ns = max(at_ns, path.origin_ns + 2 * TWAP_S * SECOND_NS)
-        spot = path.at(at_ns) * math.exp(path.basis(at_ns))
-        second, variance = at_ns // SECOND_NS, path.variance_per_second(at_ns)
-        if market.end - market.start > LONG_S:
-            variance = path.expected_variance(at_ns, market.end - at_ns / SECOND_NS)
-        if second < market.start:
-            first = market.start - TWAP_S
-            seen = oracle.partial(start=first, end=second + 1) if second >= first else spot
+        known = self._known_at(market, path, at_ns // SECOND_NS)
+        spot, tau = path.at(at_ns) * known.scale, known.ends - at_ns / SECOND_NS
+        seen = spot if known.seen is None else known.seen
+        if known.strike is None:
+            window = market.end - market.start
+            until_open = max(0.0, tau - window)
             return up_probability_before_open(
-                spot=spot,
-                elapsed_mean=seen,
-                until_open=market.start - at_ns / SECOND_NS,
-                window=market.end - market.start,
-                variance=variance,
+                spot=spot, elapsed_mean=seen, until_open=until_open, window=window, spreads=known.spreads
             )
-        first = market.end - TWAP_S
-        seen = oracle.partial(start=first, end=min(second + 1, market.end)) if second >= first else spot
-        strike, tau = oracle.twap(market.start), market.end - at_ns / SECOND_NS
-        return up_probability(spot=spot, strike=strike, elapsed_mean=seen, tau=tau, variance=variance)
+        return up_probability(spot=spot, strike=known.strike, elapsed_mean=seen, tau=tau, spreads=known.spreads)
+
+    def _known_at(self, market: Market, path: IndexPath, second: int) -> Known:
+        known = self._known.get((market.slug, second))
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known = self._known_in(market, path, self._oracles[path.asset.code], second)
+            self._known[(market.slug, second)] = known
+        return known
+
+    def _known_in(self, market: Market, path: IndexPath, oracle: Oracle, second: int) -> Known:
+        opened = second >= market.start
+        last = market.end if opened else market.start
+        first, ends = last - TWAP_S, market.end - path.oracle_late_s
+        return Known(
+            scale=math.exp(path.basis(second * SECOND_NS)),
+            spreads=path.spreads(second * SECOND_NS, ends - second),
+            ends=ends,
+            strike=oracle.twap(market.start) if opened else None,
+            seen=oracle.partial(start=first, end=min(second + 1, last)) if second >= first else None,
+        )
 
     # --- declared outcomes -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ quote their own fair value, not the client's.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from services.sandbox.accounts import Account
@@ -16,33 +16,45 @@ from services.sandbox.book import BookOrder, Side
 from services.sandbox.clock import MS_NS, SECOND_NS
 from services.sandbox.exchange import Exchange
 from services.sandbox.fair import Values
-from services.sandbox.markets import Market
+from services.sandbox.markets import Market, MarketState
 from services.sandbox.money import MICRO
-from services.sandbox.quotes import ladder, lognormal, spread_ticks, touch_prices
-from services.sandbox.scenario import Scenario
+from services.sandbox.quotes import Rung, ladder, lognormal, shares, spread_ticks, touch_prices
+from services.sandbox.scenario import Lognormal, Scenario
 
 STEP_NS = 50 * MS_NS
 RESAMPLE_NS = 200 * MS_NS
-# Markets that are quoted at least this often are looked at in every step.
-QUICK_S = 0.2
 PREFIX = "house-"
 # A competitor who arrives takes only levels that still leave this share of the edge that called him.
 STILL_WORTH = 0.5
 
 
+Calm = tuple[int, int, float, float]
+"""For a version of the book and until a time: prices of the index between which no competitor sees anything."""
+
+
 @dataclass(slots=True)
 class Desk:
-    """What the house remembers about one market."""
+    """What the house remembers about one market. Lag and noise of its makers stand until the next draw."""
 
+    lively_ns: int
+    every_ns: int
+    redraw_ns: int = 0
+    second: int = -1
+    draws: list[tuple[int, float, float]] = field(default_factory=list)
+    lag_ns: int = 0
+    noise: float = 0.0
+    drawn_ns: int = 0
     view_ns: int = 0
     fair: float = -1.0
     touch: tuple[int, int] = (0, 0)
     tick: int = 0
     trades_seen: int = -1
+    racers: int = 0
     race_at_ns: int = 0
-    stray_ns: int = 0
     next_ns: int = 0
     away_until_ns: int = 0
+    resting: dict[Rung, tuple[BookOrder, Lognormal]] = field(default_factory=dict)
+    calm: Calm = (-1, -1, 0.0, 0.0)
 
 
 class House:
@@ -65,28 +77,67 @@ class House:
         self._values = values
         self._seed = seed
         self._desks: dict[str, Desk] = {}
+        self._active: list[tuple[Market, Desk]] = []
+        self._called = (-1, -1)
         self._rng = Random()
         self._serial = 0
 
     def step(self, now_ns: int) -> None:
         """Move makers and takers of every market once; cheap for markets that are far from their start."""
+        called = (now_ns // SECOND_NS, len(self._exchange.markets.by_slug))
+        if called != self._called:
+            self._called = called
+            self._active = self._call_roll(now_ns)
+        for market, desk in self._active:
+            if now_ns >= desk.next_ns and now_ns >= desk.away_until_ns and market.state is MarketState.OPEN:
+                self._visit(market, desk, now_ns)
+
+    def _call_roll(self, now_ns: int) -> list[tuple[Market, Desk]]:
+        """Whom to look at in this second: a market far from its start only if it has no quotes, or lost some."""
+        active = []
         for market in self._exchange.markets.live():
-            if not market.accepting:
-                continue
-            desk = self._desks.setdefault(market.slug, Desk())
-            if now_ns < desk.away_until_ns or now_ns < desk.next_ns:
-                continue
+            if market.accepting:
+                desk = self._desk(market)
+                if now_ns >= desk.lively_ns or desk.fair < 0 or desk.trades_seen != market.trades:
+                    active.append((market, desk))
+        return active
+
+    def _desk(self, market: Market) -> Desk:
+        desk = self._desks.get(market.slug)
+        if desk is None:
             making = market.terms.making
-            desk.next_ns = 0 if making.every_s <= QUICK_S else now_ns + int(making.every_s * SECOND_NS)
-            far = market.start * SECOND_NS - now_ns > making.lively_from_s * SECOND_NS
-            if far and desk.fair >= 0 and desk.trades_seen == market.trades:
-                continue
-            self._draw_from(f"{market.slug}:{now_ns // RESAMPLE_NS}")
-            self._make(market, desk, now_ns)
-            if not far:
-                self._draw_from(f"{market.slug}:taking:{now_ns // STEP_NS}")
-                self._race(market, desk, now_ns)
-                self._stray(market, desk, now_ns)
+            desk = self._desks[market.slug] = Desk(
+                lively_ns=(market.start - making.lively_from_s) * SECOND_NS, every_ns=int(making.every_s * SECOND_NS)
+            )
+        return desk
+
+    def _visit(self, market: Market, desk: Desk, now_ns: int) -> None:
+        lively = now_ns >= desk.lively_ns
+        if not lively or desk.every_ns > RESAMPLE_NS:
+            desk.next_ns = now_ns + desk.every_ns
+        fresh = now_ns >= desk.redraw_ns
+        strays = fresh and self._draw(market, desk, now_ns, lively=lively)
+        self._make(market, desk, now_ns)
+        if lively:
+            self._race(market, desk, now_ns)
+            if strays:
+                self._stray(market, now_ns)
+
+    def _draw(self, market: Market, desk: Desk, now_ns: int, *, lively: bool) -> bool:
+        """Draw the makers' lag and noise until the next draw; says whether a noise taker comes."""
+        second, slot = now_ns // SECOND_NS, now_ns % SECOND_NS // RESAMPLE_NS
+        if second != desk.second:
+            self._draw_from(f"{market.slug}:{second}")
+            desk.second, desk.draws = second, [self._drawn() for _ in range(SECOND_NS // RESAMPLE_NS)]
+        desk.lag_ns, desk.noise, luck = desk.draws[slot]
+        desk.redraw_ns = (now_ns // RESAMPLE_NS + 1) * RESAMPLE_NS
+        since_s = (now_ns - desk.drawn_ns) / SECOND_NS if desk.drawn_ns else 0.0
+        desk.drawn_ns = now_ns if lively else 0
+        return luck < self.scenario.noise_takes_per_minute / 60 * since_s
+
+    def _drawn(self) -> tuple[int, float, float]:
+        lag_s = lognormal(self._rng, self.scenario.maker_lag) * self.scenario.maker_lag_scale
+        return int(lag_s * SECOND_NS), self._rng.gauss(0.0, self.scenario.maker_noise), self._rng.random()
 
     def _draw_from(self, label: str) -> None:
         """What is drawn next depends on the seed, a market and a moment, not on what was drawn before."""
@@ -94,7 +145,7 @@ class House:
 
     def pause(self, market: Market, *, until_ns: int) -> None:
         """Nobody of the house moves in this market for a while; what it quotes stays."""
-        self._desks.setdefault(market.slug, Desk()).away_until_ns = until_ns
+        self._desk(market).away_until_ns = until_ns
 
     def leave(self, market: Market, *, until_ns: int) -> None:
         """The makers take their quotes away and come back later."""
@@ -104,6 +155,7 @@ class House:
     def forget(self, market: Market) -> None:
         """Drop the desk of a market that no longer trades, and its quotes."""
         self._desks.pop(market.slug, None)
+        self._called = (-1, -1)
         for order_id in [key for key in market.book.orders if key.startswith(PREFIX)]:
             market.book.remove(order_id)
 
@@ -114,19 +166,19 @@ class House:
     # --- makers -----------------------------------------------------------------------------------------------------
 
     def _make(self, market: Market, desk: Desk, now_ns: int) -> None:
-        lag_s = lognormal(self._rng, self.scenario.maker_lag) * self.scenario.maker_lag_scale
-        view_ns = max(desk.view_ns, now_ns - int(lag_s * SECOND_NS))
-        moved = view_ns > desk.view_ns
-        desk.view_ns = view_ns
-        if not moved and desk.fair >= 0:
-            return
-        seen = self.fair(market, view_ns) + self._rng.gauss(0.0, self.scenario.maker_noise)
-        fair = min(0.9995, max(0.0005, seen))
+        """Quote what a late view says. A maker who was hit looks up at once, and does not offer the same again."""
         taken = desk.trades_seen != market.trades
+        view_ns = now_ns if taken else now_ns - desk.lag_ns
+        if view_ns > desk.view_ns:
+            desk.view_ns = view_ns
+        elif desk.fair >= 0:
+            return
+        fair = min(0.9995, max(0.0005, self.fair(market, desk.view_ns) + desk.noise))
         stale = abs(fair - desk.fair) > self.scenario.maker_hysteresis or desk.tick != market.tick
         if not (taken or stale):
             return
-        desk.trades_seen, desk.tick = market.trades, market.tick
+        self._draw_from(f"{market.slug}:quote:{now_ns // STEP_NS}")
+        desk.tick = market.tick
         if stale:
             desk.fair = fair
             desk.touch = touch_prices(fair=fair, ticks=spread_ticks(self._rng, self.scenario), tick=market.tick)
@@ -135,73 +187,90 @@ class House:
         self._exchange.publish(market)
 
     def _quote(self, market: Market, desk: Desk) -> None:
-        """Replace the ladder: keep levels that stay, drop the others, then meet clients' orders that now look wrong."""
+        """Replace the ladder: keep levels that stay, drop the others, then meet clients' orders that now look wrong.
+
+        The touch is laid anew with every quote, a deeper level once more than half of it was taken.
+        """
         bid, ask = desk.touch
-        wanted = ladder(
-            bid=bid,
-            ask=ask,
-            tick=market.tick,
-            making=market.terms.making,
-            rng=self._rng,
-            scenario=self.scenario,
-        )
-        book = market.book
-        shown = {(order.is_bid, order.book_price): order for order in book.orders.values() if order.account.house}
-        for key, order in shown.items():
-            if key not in wanted:
+        book, resting = market.book, desk.resting
+        wanted = ladder(bid=bid, ask=ask, tick=market.tick, making=market.terms.making, scenario=self.scenario)
+        for rung, (order, dollars) in list(resting.items()):
+            if dollars != wanted.get(rung) or rung[1] in (bid, ask) or order.remaining * 2 <= order.size:
                 book.remove(order.id)
+                del resting[rung]
         self._take(market, outcome=0, limit=bid)
         self._take(market, outcome=1, limit=MICRO - ask)
-        for (is_bid, price), size in wanted.items():
-            touched = price in (bid, ask)
-            present = shown.get((is_bid, price))
-            if present is not None and not touched and present.remaining * 2 > size:
-                continue
-            if present is not None:
-                book.remove(present.id)
-            self._rest(market, is_bid=is_bid, price=price, size=size)
-
-    def _rest(self, market: Market, *, is_bid: bool, price: int, size: int) -> None:
-        order = self._order(
-            self.makers, outcome=0 if is_bid else 1, price=price if is_bid else MICRO - price, shares=size
-        )
-        if not market.book.crosses(order):
-            market.book.add(order)
+        for rung, dollars in wanted.items():
+            if rung not in resting:
+                is_bid, price = rung
+                own = price if is_bid else MICRO - price
+                order = self._order(
+                    self.makers,
+                    outcome=0 if is_bid else 1,
+                    price=own,
+                    shares=shares(lognormal(self._rng, dollars), own),
+                )
+                if not book.crosses(order):
+                    book.add(order)
+                    resting[rung] = order, dollars
 
     # --- takers -----------------------------------------------------------------------------------------------------
 
     def _race(self, market: Market, desk: Desk, now_ns: int) -> None:
-        """Competitors notice a quote that is wrong by more than their edge, and arrive after their own delay."""
+        """Competitors notice quotes that are wrong by their edge, one for each time it fits in, and arrive later.
+
+        The first of them takes what is wrong. So large mistakes are corrected sooner than small ones.
+        """
         if not self.scenario.competitors:
             return
-        if desk.race_at_ns and now_ns < desk.race_at_ns:
+        version, until_ns, lowest, highest = desk.calm
+        calm = not desk.racers and version == market.book.version and now_ns < until_ns
+        if calm and lowest < self._values.spot(market, now_ns) < highest:
             return
         fair = self.fair(market, now_ns)
-        arrived = desk.race_at_ns > 0
-        desk.race_at_ns = 0
-        edge = self.scenario.competitor_edge
+        if desk.racers and now_ns >= desk.race_at_ns:
+            desk.racers = 0
+            self._arrive(market, fair)
+            return
+        low, high = self._bounds(market)
+        if low < fair < high:
+            spot = self._values.spot(market, now_ns)
+            down, up = self._values.reach(market, now_ns, fair - low), self._values.reach(market, now_ns, high - fair)
+            desk.calm = market.book.version, (now_ns // SECOND_NS + 1) * SECOND_NS, spot - down, spot + up
+            return
+        noticed = 1 + int(max(low - fair, fair - high) / self.scenario.competitor_edge)
+        if noticed > desk.racers:
+            self._draw_from(f"{market.slug}:race:{now_ns // STEP_NS}")
+            lags = [lognormal(self._rng, self.scenario.competitor_lag) for _ in range(noticed - desk.racers)]
+            first_ns = now_ns + int(min(lags) * SECOND_NS)
+            desk.race_at_ns = min(desk.race_at_ns, first_ns) if desk.racers else first_ns
+            desk.racers = noticed
+
+    def _arrive(self, market: Market, fair: float) -> None:
         for outcome, worth in ((0, fair), (1, 1 - fair)):
             ask = market.best(outcome)[1]
-            if ask is None or _edge(worth, ask, market) < edge:
+            if ask is None or _edge(worth, ask, market) < self.scenario.competitor_edge:
                 continue
-            if not arrived:
-                desk.race_at_ns = now_ns + int(lognormal(self._rng, self.scenario.competitor_lag) * SECOND_NS)
-                return
-            while _edge(worth, ask + market.tick, market) > edge * STILL_WORTH:
+            while _edge(worth, ask + market.tick, market) > self.scenario.competitor_edge * STILL_WORTH:
                 ask += market.tick
             self._take(market, outcome=outcome, limit=ask)
 
-    def _stray(self, market: Market, desk: Desk, now_ns: int) -> None:
+    def _bounds(self, market: Market) -> tuple[float, float]:
+        """The fair values between which nothing on offer is worth a race."""
+        up, down = market.best(0)[1], market.best(1)[1]
+        edge = self.scenario.competitor_edge
+        low = -1.0 if down is None else 1 - edge + _edge(0.0, down, market)
+        high = 2.0 if up is None else edge - _edge(0.0, up, market)
+        return low, high
+
+    def _stray(self, market: Market, now_ns: int) -> None:
         """Noise takers: people who trade for reasons of their own, at the touch."""
-        since_s = (now_ns - desk.stray_ns) / SECOND_NS if desk.stray_ns else 0.0
-        desk.stray_ns = now_ns
-        if self._rng.random() >= self.scenario.noise_takes_per_minute / 60 * since_s:
-            return
+        self._draw_from(f"{market.slug}:stray:{now_ns // STEP_NS}")
         outcome = self._rng.randrange(2)
         ask = market.best(outcome)[1]
         if ask is not None:
-            shares = int(lognormal(self._rng, self.scenario.noise_take_usd) * MICRO / ask * 100) * MICRO // 100
-            self._take(market, outcome=outcome, limit=ask, shares=shares)
+            wanted = lognormal(self._rng, self.scenario.noise_take_usd) * MICRO / ask
+            self._take(market, outcome=outcome, limit=ask, shares=int(wanted * 100) * MICRO // 100)
 
     def _take(self, market: Market, *, outcome: int, limit: int, shares: int = 10**15) -> None:
         """Buy one outcome up to `limit` with a house party, if anything is there."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from random import Random
 
 from services.sandbox.clock import MS_NS, SECOND_NS
+from services.sandbox.digital import Spreads
 from services.sandbox.scenario import Scenario
 
 GRID_NS = 50 * MS_NS
@@ -25,6 +26,9 @@ HISTORY_S = 9000
 DAY_HISTORY_S = 96_000
 BASIS_POINT = 1e-4
 BLOCKS_KEPT = 48
+# The law of a move tells so many jumps apart; where more are to be expected it is as good as Gaussian.
+JUMPS_COUNTED = 4
+MANY_JUMPS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +62,9 @@ class IndexPath:
         self._anchor_step = (anchor_ns - self.origin_ns) // GRID_NS
         self._seed = seed
         self._scenario = scenario
+        self._jump_rate = scenario.jumps_per_hour / 3600
+        self._jump_variance = (scenario.jump_bps * BASIS_POINT) ** 2
+        self.oracle_late_s = scenario.oracle_lag_s + 1
         self._starts = [math.log(asset.start_price)]
         self._blocks: OrderedDict[int, array[float]] = OrderedDict()
         self._sigmas: dict[int, float] = {}
@@ -66,8 +73,9 @@ class IndexPath:
 
     def at(self, venue_ns: int) -> float:
         """Price at the last grid point not after `venue_ns`, in USD."""
-        index = max(0, (venue_ns - self.origin_ns) // GRID_NS)
-        return self.block(index // BLOCK_STEPS)[index % BLOCK_STEPS]
+        number, step = divmod(max(0, (venue_ns - self.origin_ns) // GRID_NS), BLOCK_STEPS)
+        block = self._blocks.get(number)
+        return (self.block(number) if block is None else block)[step]
 
     def span(self, start_ns: int, end_ns: int) -> array[float]:
         """All grid prices with start_ns <= time < end_ns."""
@@ -81,25 +89,30 @@ class IndexPath:
             first += take
         return prices
 
-    def variance_per_second(self, venue_ns: int) -> float:
-        """True variance of the log price a second, jumps included: what the makers know."""
-        block = max(0, (venue_ns - self.origin_ns) // GRID_NS // BLOCK_STEPS)
-        sigma = self._sigma(block) * BASIS_POINT
-        jumps = self._scenario.jumps_per_hour / 3600 * (self._scenario.jump_bps * BASIS_POINT) ** 2
-        return sigma * sigma + jumps
-
     def expected_variance(self, venue_ns: int, seconds: float) -> float:
-        """Variance a second to expect on average over the next `seconds`: this block's, then that of any block."""
-        block_end_ns = (
-            self.origin_ns + ((venue_ns - self.origin_ns) // GRID_NS // BLOCK_STEPS + 1) * BLOCK_S * SECOND_NS
-        )
-        near = min(seconds, max(0.0, (block_end_ns - venue_ns) / SECOND_NS))
+        """Variance of the log price a second to expect on average over the next `seconds`, jumps included."""
+        return self._diffusion(venue_ns, seconds) + self._jump_rate * self._jump_variance
+
+    def spreads(self, venue_ns: int, seconds: float) -> Spreads:
+        """The law of the log price over the next `seconds`, by the number of jumps in them: what the makers know."""
+        diffusion, mean = self._diffusion(venue_ns, seconds), self._jump_rate * max(seconds, 0.0)
+        if not 0 < mean < MANY_JUMPS:
+            return ((1.0, math.sqrt(self.expected_variance(venue_ns, seconds))),)
+        chances = [math.exp(-mean) * mean**jumps / math.factorial(jumps) for jumps in range(JUMPS_COUNTED)]
+        chances[-1] += 1 - sum(chances)
+        by_jump = self._jump_variance / seconds
+        return tuple((chance, math.sqrt(diffusion + jumps * by_jump)) for jumps, chance in enumerate(chances))
+
+    def _diffusion(self, venue_ns: int, seconds: float) -> float:
+        """Variance a second without jumps: that of this block, then of any block."""
+        block, into = divmod(max(0, venue_ns - self.origin_ns), BLOCK_S * SECOND_NS)
+        this = (self._sigma(block) * BASIS_POINT) ** 2
+        near = min(seconds, BLOCK_S - into / SECOND_NS)
+        if seconds <= near:
+            return this
         spread = self._scenario.sigma_window_sd
         usual = (self._scenario.sigma_bps * BASIS_POINT) ** 2 * math.exp(2 * spread * spread)
-        jumps = self._scenario.jumps_per_hour / 3600 * (self._scenario.jump_bps * BASIS_POINT) ** 2
-        if seconds <= 0:
-            return self.variance_per_second(venue_ns)
-        return (self.variance_per_second(venue_ns) * near + (usual + jumps) * (seconds - near)) / seconds
+        return (this * near + usual * (seconds - near)) / seconds
 
     def oracle(self, second: int) -> float:
         """Oracle tick stamped with the venue second `second`: lagged index times the basis."""

@@ -13,7 +13,8 @@ LEVELS = 8
 SIZE_STEP = MICRO // 100
 DEPTH_SIGMA = 0.45
 
-Ladder = dict[tuple[bool, int], int]
+Rung = tuple[bool, int]
+"""Whether it is a bid, and its price in the book."""
 
 
 def lognormal(rng: Random, shape: Lognormal) -> float:
@@ -35,23 +36,19 @@ def touch_prices(*, fair: float, ticks: int, tick: int) -> tuple[int, int]:
     return bid, bid + ticks * tick
 
 
-def ladder(*, bid: int, ask: int, tick: int, making: Making, rng: Random, scenario: Scenario) -> Ladder:
-    """Sizes by (is_bid, price), `LEVELS` on each side of the touch, inside [tick, 1 - tick]."""
-    touch_usd, deeper = making.touch_usd, (making.top3_usd - making.touch_usd) / 2
-    sizes: Ladder = {}
-    for step in range(LEVELS):
-        shape = (
-            Lognormal(median=touch_usd, sigma=scenario.touch_usd_sigma)
-            if step == 0
-            else Lognormal(median=deeper, sigma=DEPTH_SIGMA)
-        )
-        for is_bid, price in ((True, bid - step * tick), (False, ask + step * tick)):
-            if tick <= price <= MICRO - tick:
-                sizes[(is_bid, price)] = _shares(lognormal(rng, shape), price if is_bid else MICRO - price)
-    return sizes
+def ladder(*, bid: int, ask: int, tick: int, making: Making, scenario: Scenario) -> dict[Rung, Lognormal]:
+    """Dollars to show on each rung, `LEVELS` on each side of the touch, inside [tick, 1 - tick]."""
+    touch = Lognormal(median=making.touch_usd, sigma=scenario.touch_usd_sigma)
+    deeper = Lognormal(median=(making.top3_usd - making.touch_usd) / 2, sigma=DEPTH_SIGMA)
+    return {
+        (is_bid, price): deeper if step else touch
+        for step in range(LEVELS)
+        for is_bid, price in ((True, bid - step * tick), (False, ask + step * tick))
+        if tick <= price <= MICRO - tick
+    }
 
 
-def _shares(dollars: float, price: int) -> int:
+def shares(dollars: float, price: int) -> int:
     """House orders are BUYs of one outcome: dollars buy more shares of the cheaper side, up to a cap near the edges."""
-    shares = dollars * MICRO / max(price, 50_000)
-    return max(5 * MICRO, round(shares * 100) * SIZE_STEP)
+    found = dollars * MICRO / max(price, 50_000)
+    return max(5 * MICRO, round(found * 100) * SIZE_STEP)

@@ -21,6 +21,7 @@ from pmarb.db.migrate import upgrade
 from pmarb.embedded import EmbeddedServers, Endpoints
 from tests.conftest import running_sandbox
 from tests.executors import ROOT, Ground
+from tests.waiting import PATIENCE_S
 
 SPEED: Final = 10
 DISK_MB: Final = 1024
@@ -66,7 +67,7 @@ class Keeper:
             process.kill()
             return await process.wait()
 
-    async def ready(self, *, within: float = 30) -> None:
+    async def ready(self, *, within: float = PATIENCE_S) -> None:
         """Until this life has reconciled and follows its books."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:

@@ -25,6 +25,7 @@ from services.alerter.record import Record
 from services.alerter.service import Alerter, Tools
 from services.alerter.settings import AlerterSettings
 from tests.builders import NOW, a_settlement
+from tests.waiting import until
 
 # Apprise loads every plug-in it has at first use, and some import what newer Pythons drop
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -104,12 +105,6 @@ async def start(redis_url: str, database_url: str, tmp_path: Path) -> AsyncItera
     for running in started:
         running.stop.set()
         await asyncio.gather(running.task, return_exceptions=True)
-
-
-async def until(condition: Any, seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the world outside sets no event of ours
-            await asyncio.sleep(0.02)
 
 
 def rows(database_url: str) -> list[delivered.Delivery]:

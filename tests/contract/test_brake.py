@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
 from tests.conftest import ROOT, running_sandbox
 from tests.executors import Ground, executor, rows
+from tests.waiting import until
 
 SPEED = 10
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +54,6 @@ async def maker(ground: Ground) -> AsyncIterator[SdkVenue]:
     yield venue
     await venue.cancel_all()
     await venue.close()
-
-
-async def until(true: Callable[[], object], *, within: float = 25) -> Any:
-    for _ in range(int(within / 0.05)):
-        found = true()
-        if found:
-            return found
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not happen in time")
 
 
 async def resting(ground: Ground, maker: SdkVenue) -> tuple[str, Intent, MarketInfo]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,10 @@ from pmarb.domain.messages import Approval, Fill, Kill, OrderUpdate, Stream
 from pmarb.domain.orders import OrderState
 from tests.conftest import ROOT, running_sandbox
 from tests.executors import ExecutorProcess, Ground, balance, disagreements, executor, rows
+from tests.waiting import until
 
 SPEED = 8
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -36,13 +37,6 @@ def process(ground: Ground, redis_url: str, database_url: str, tmp_path: Path) -
         found.start()
         found.ready()
         yield found
-
-
-async def until(true: Callable[[], object], *, within: float = 25) -> None:
-    for _ in range(int(within / 0.05)):
-        if true():
-            return
-        await asyncio.sleep(0.05)
 
 
 async def one_approval(ground: Ground, *, lives_s: float = 30) -> Approval:

@@ -10,7 +10,7 @@ from pmarb.db import control
 from tests.conftest import running_sandbox
 from tests.executors import Ground, executor, rows
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_a_clean_receipt_follows_once_the_outcome_is_known(

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from services.risk.portfolio import Portfolio
 from services.risk.rebuild import rebuilt
 from tests.conftest import ROOT, running_sandbox
 from tests.executors import ExecutorProcess, Ground, balance, disagreements, executor, rows
+from tests.waiting import until
 
 SPEED = 20
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -42,15 +43,6 @@ def process(ground: Ground, redis_url: str, database_url: str, tmp_path: Path) -
         found.start()
         found.ready()
         yield found
-
-
-async def until(true: Callable[[], object], *, within: float = 30) -> Any:
-    for _ in range(int(within / 0.05)):
-        found = true()
-        if found:
-            return found
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not happen in time")
 
 
 async def both_bought(ground: Ground, bus: RedisBus, database_url: str, *, family: str = "15m") -> MarketInfo:

@@ -13,6 +13,7 @@ from services.recorder.service import RecorderService
 from services.recorder.spool import PART, Received, Spool
 from services.replay.run import Parameters, replay
 from tests.conftest import running_sandbox
+from tests.waiting import PATIENCE_S
 
 T = 1_795_000_000 * NANOS
 
@@ -72,7 +73,7 @@ def test_what_a_crash_left_behind_becomes_a_tape_without_its_torn_line(tmp_path:
 
 async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
     with running_sandbox("--seed", "5", "--scenario", "slow_makers", "--speed", "60") as ready:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             http = httpx.AsyncClient(timeout=5)
             urls, clock = await sandbox(http, ready["sandbox"].removesuffix("/sandbox"))
             spool = a_spool(tmp_path)

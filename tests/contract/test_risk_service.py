@@ -21,6 +21,7 @@ from pmarb.domain.values import NANOS
 from pmarb.embedded import Endpoints
 from tests.builders import a_leg, a_settlement, an_opportunity
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE_S
 
 DEPOSIT = """
 WITH e AS (INSERT INTO entries (entry_id, kind, ref, ts_event) VALUES ('deposit:start', 'deposit', 'start', 0)
@@ -38,7 +39,7 @@ class Risk:
         with log.open("ab") as out:
             self.process = subprocess.Popen([sys.executable, "-m", "services.risk"], env=env, stderr=out)
 
-    async def wrote(self, words: str, within: float = 15) -> str:
+    async def wrote(self, words: str, within: float = PATIENCE_S) -> str:
         for _ in range(int(within / 0.05)):
             if words in (text := self.log.read_text()):
                 return text
@@ -92,7 +93,7 @@ def fresh(number: int, now: int, **changes: Any) -> Message:
     return an_opportunity(**(fields | changes))
 
 
-async def answers(bus: RedisBus, count: int, within: float = 10) -> list[Approval | Rejection]:
+async def answers(bus: RedisBus, count: int, within: float = PATIENCE_S) -> list[Approval | Rejection]:
     for _ in range(int(within / 0.05)):
         found = [*await bus.tail(Stream.APPROVALS, since_ns=0), *await bus.tail(Stream.REJECTIONS, since_ns=0)]
         if len(found) >= count:

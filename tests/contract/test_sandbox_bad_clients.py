@@ -19,6 +19,7 @@ from services.sandbox.world import RunSettings, World
 from tests.contract.test_sandbox_faults import Client, client, ready  # noqa: F401 - fixtures
 from tests.sandbox_orders import call, headers, signed_order
 from tests.sandboxes import eventually, in_process
+from tests.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_nobody_waits_for_it(mo
     )
     world = World(settings)
     clients = attrgetter(hub)(world)
-    async with in_process(world) as address, asyncio.timeout(30):
+    async with in_process(world) as address, asyncio.timeout(PATIENCE_S):
         url = f"ws://{address}{path}"
         async with (
             websockets.connect(url, max_size=None, max_queue=1, compression=None) as deaf,

@@ -19,6 +19,7 @@ from services.sandbox.world import RunSettings, World
 from tests.contract.test_sandbox_faults import CENT, SHARE, Client, client, frames, ready  # noqa: F401 - fixtures
 from tests.sandbox_orders import call, signed_order
 from tests.sandboxes import eventually
+from tests.waiting import PATIENCE_S
 
 # --- faults at run time ----------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ async def test_a_trade_may_be_retried_before_it_is_mined(client: Client):  # noq
     async with client.user_channel() as socket:
         await client.post(market["tokens"][0])
         statuses: list[str] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while "CONFIRMED" not in statuses:
                 event = json.loads(await socket.recv())
                 statuses += [event["status"]] if event["event_type"] == "trade" else []

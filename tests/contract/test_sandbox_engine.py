@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
 
@@ -133,7 +134,7 @@ async def test_a_game_delays_takers_and_tells_the_match_later(ready, trader):
         assert (reply.status, reply.making_amount) == ("delayed", Decimal(0))
         assert reply.order_id in (await client.cancel_order(order_id=reply.order_id)).not_canceled
         statuses: list[str] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in handle:
                 if event.type == "order" and event.payload.id == reply.order_id:
                     statuses.append(str(event.payload.status))
@@ -141,7 +142,7 @@ async def test_a_game_delays_takers_and_tells_the_match_later(ready, trader):
                         break
         missed = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.02")
         assert (await client.post_order(missed)).status == "delayed"
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             async for event in handle:
                 if (
                     event.type == "order"

@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from tests import sandboxes
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def twap(symbol: str = "btcusd", window_s: int = 60) -> dict[str, Any]:
 
 async def ask(socket, **frame: Any) -> Any:
     await socket.send(json.dumps(frame))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             heard = json.loads(await socket.recv())
             if "op" in heard:
@@ -38,7 +39,7 @@ async def sign_in(socket, ready) -> None:
 async def closing_code(socket) -> int:
     """Read what is left and tell how it ended."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 await socket.recv()
     except websockets.ConnectionClosed as error:
@@ -50,7 +51,7 @@ async def test_a_snapshot_and_then_numbered_ticks(ready):
         await sign_in(socket, ready)
         answer = await ask(socket, op="subscribe", subscriptions=[twap()], rid="2")
         assert answer == {"op": "subscribed", "channel": "price.crypto.twap", "rid": "2"}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             frames = [json.loads(await socket.recv()) for _ in range(4)]
     assert (frames[0]["snapshot"], len(frames[0]["payload"]["data"])) == (True, 120)
     assert [frame["seq"] for frame in frames] == [1, 2, 3, 4]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,15 +80,6 @@ def truth(ready, account) -> Any:
 
 def arm(ready, kind: str, **more) -> None:
     httpx.post(f"{ready['sandbox']}/faults", json={"kind": kind, **more}).raise_for_status()
-
-
-async def until(holds: Callable[[], Any], *, seconds: float = 15.0) -> None:
-    """Ask every tenth of a second; the sandbox has no callback for the examiner."""
-    for _ in range(int(seconds * 10)):
-        if holds():
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("it never came true")
 
 
 def turn(ready, **knobs: float) -> None:
@@ -307,7 +298,7 @@ async def test_a_window_settles_and_winners_are_redeemed_to_cash(quick):
             order = await client.create_market_order(asset_id=token, side="BUY", amount="5", max_price="0.90")
             assert (await client.post_order(order)).ok
         before = after = truth(quick, account)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while Decimal(after["redeemed"]) == 0:
                 await asyncio.sleep(0.1)
                 after = truth(quick, account)
@@ -338,7 +329,7 @@ async def test_the_clients_own_streams_read_the_sandbox(ready):
             order = await client.create_limit_order(asset_id=token, side="BUY", price="0.2", size="10")
             await asyncio.sleep(0.3)
             await client.post_order(order)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 async for event in handle:
                     seen.add(f"{event.topic} {event.type}")
                     if {"market book", "user order"} <= seen:

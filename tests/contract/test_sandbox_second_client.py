@@ -9,6 +9,7 @@ import pytest
 import websockets
 
 from tests import sandboxes
+from tests.waiting import PATIENCE_S
 
 pytest.importorskip("py_clob_client_v2")
 clients = pytest.importorskip("py_clob_client_v2.client")
@@ -178,7 +179,7 @@ async def test_its_own_fills_arrive_on_the_user_channel(ready):
         order = client.create_market_order(types.MarketOrderArgs(token_id=token, amount=5, side="BUY", price=0.6))
         reply = await asyncio.to_thread(client.post_order, order, "FOK")
         statuses: list[str] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while "CONFIRMED" not in statuses:
                 event = json.loads(await socket.recv())
                 if event["event_type"] == "trade":

@@ -15,6 +15,8 @@ import httpx
 import pytest
 import websockets
 
+from tests.waiting import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 PAYLOADS = ROOT.parent / "shared" / "data" / "payloads"
 HASHED = (
@@ -72,7 +74,7 @@ async def listening(url: str, *frames: Any):
         yield socket
 
 
-async def receive(socket, wanted, *, seconds: float = 10.0) -> Any:
+async def receive(socket, wanted, *, seconds: float = PATIENCE_S) -> Any:
     """The first message that `wanted` accepts."""
     async with asyncio.timeout(seconds):
         while True:
@@ -108,7 +110,7 @@ async def test_a_book_rebuilt_from_the_stream_agrees_with_every_stated_top(ready
     books: dict[str, dict[str, dict[str, str]]] = {}
     changes = 0
     async with listening(ready["ws_market"], {"assets_ids": tokens, "type": "market"}) as socket:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE_S):
             while changes < 30:
                 parsed = json.loads(await socket.recv())
                 for message in parsed if isinstance(parsed, list) else [parsed]:
@@ -140,7 +142,7 @@ async def test_the_market_channel_answers_pings_and_honours_unsubscribing(ready)
         assert book["asset_id"] == token
         await socket.send(json.dumps({"operation": "unsubscribe", "assets_ids": [token]}))
         await socket.send("PING")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while await socket.recv() != "PONG":
                 pass
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
 MICRO = 10**6
@@ -191,13 +192,13 @@ async def test_price_streams_of_both_sockets(ready):
     specs = [CryptoPriceSpec(symbols=["btcusd"]), CryptoTwapPriceSpec(symbols=["btcusd", "ethusd"])]
     seen: dict[str, list[int]] = {}
     try:
-        async with await client.subscribe(specs) as handle, asyncio.timeout(15):
+        async with await client.subscribe(specs) as handle, asyncio.timeout(PATIENCE_S):
             async for event in handle:
                 seen.setdefault(f"{event.topic} {event.payload.symbol} {event.type}", []).append(event.seq)
                 if len(seen) == 6 and all(len(got) > 2 for name, got in seen.items() if name.endswith("update")):
                     break
         async with await client.subscribe(CryptoPricesSpec(topic="prices.crypto.binance")) as handle:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE_S):
                 async for old in handle:
                     assert old.topic == "prices.crypto.binance"
                     break
@@ -251,7 +252,7 @@ def wide_market(ready) -> tuple[list[str], Decimal]:
 
 
 async def trade_event(handle: Any, trade_id: str) -> Any:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in handle:
             if event.type == "trade" and event.payload.id == trade_id:
                 return event

@@ -14,6 +14,7 @@ from services.sandbox.scenario import SCENARIOS
 from services.sandbox.world import RunSettings, World
 from tests import sandboxes
 from tests.sandbox_relayer import ADAPTER, NEG_RISK_ADAPTER, NOTHING, call, submit
+from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
 clients = pytest.importorskip("py_clob_client_v2.client")
@@ -164,7 +165,7 @@ async def test_the_unified_client_hears_how_a_game_ends():
         client = polymarket.AsyncPublicClient(environment=sandboxes.environment(ready))
         heard = []
         try:
-            async with await client.subscribe([SportsSpec()]) as handle, asyncio.timeout(60):
+            async with await client.subscribe([SportsSpec()]) as handle, asyncio.timeout(PATIENCE_S):
                 async for event in handle:
                     heard.append(event.payload)
                     if event.payload.ended:
@@ -188,7 +189,7 @@ async def test_who_does_not_say_pong_is_hung_up_on(monkeypatch, answers):
     )
     async with (
         sandboxes.in_process(World(settings)) as address,
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE_S),
         websockets.connect(f"ws://{address}/sports") as socket,
     ):
         pings = 0

@@ -23,6 +23,7 @@ from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_cli import bare, pm_arb  # noqa: F401 - fixtures
 from tests.contract.test_risk_service import Risk, answers, fresh, now_ns, start  # noqa: F401 - a fixture
 from tests.executors import Ground, executor
+from tests.waiting import PATIENCE_S
 
 RULES = {"fee": "0.07^1", "tick": "0.01", "min_size": "5", "delay": "yes", "template": "abc", "tokens": "Up=1,Down=2"}
 
@@ -218,7 +219,7 @@ async def test_another_contract_halts_everything_until_a_person_has_read_it(
 
 
 def until(database_url: str, query: str, enough: Callable[[int], bool]) -> None:
-    deadline, found = time.monotonic() + 40, -1
+    deadline, found = time.monotonic() + PATIENCE_S, -1
     while time.monotonic() < deadline:
         with psycopg.connect(database_url) as connection:
             row = connection.execute(query.encode()).fetchone()

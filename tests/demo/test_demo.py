@@ -15,7 +15,7 @@ import pytest
 
 from services.cli import runfile
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 
 def command(*arguments: str) -> list[str]:

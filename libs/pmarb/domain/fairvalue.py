@@ -146,8 +146,20 @@ def cumulative(z: float, nu: float | None = None) -> float:
     if nu <= 2:
         raise ValueError(f"nu was {nu}; a Student-t needs more than 2 to have a deviation")
     t = z * math.sqrt(nu / (nu - 2))
+    if nu % 2 == 0:
+        return _student_even(t, int(nu))
     tail = 0.5 * _incomplete_beta(nu / 2, 0.5, nu / (nu + t * t))
     return 1 - tail if t > 0 else tail
+
+
+def _student_even(t: float, nu: int) -> float:
+    """Student's t for an even number of degrees of freedom, a finite sum (Abramowitz & Stegun 26.7.4)."""
+    rest = nu / (nu + t * t)
+    term = total = 1.0
+    for odd in range(1, nu - 2, 2):
+        term *= rest * odd / (odd + 1)
+        total += term
+    return min(1.0, max(0.0, 0.5 + 0.5 * t / math.sqrt(nu + t * t) * total))
 
 
 def _incomplete_beta(a: float, b: float, x: float) -> float:

@@ -70,12 +70,12 @@ def test_fair_value_agrees_with_a_simulation():
             price *= math.exp(rng.gauss(0, sigma))
             total += price
         wins += (30 * seen + total) / 60 >= strike
-    model = up_probability(spot=spot, strike=strike, elapsed_mean=seen, tau=tau, variance=sigma * sigma)
+    model = up_probability(spot=spot, strike=strike, elapsed_mean=seen, tau=tau, spreads=((1.0, sigma),))
     assert abs(model - wins / runs) < 0.03
 
 
 def test_fair_value_is_a_half_until_the_opening_average_forms():
-    far = up_probability_before_open(spot=1.0, elapsed_mean=1.0, until_open=90, window=300, variance=1e-9)
+    far = up_probability_before_open(spot=1.0, elapsed_mean=1.0, until_open=90, window=300, spreads=((1.0, 1e-9**0.5),))
     assert far == 0.5
 
 
