@@ -41,6 +41,8 @@ FAMILY_S: Final = {"5m": 300, "15m": 900}
 LIVELY_S: Final = 10
 """A window's makers become lively, and it is told of, so long before it opens: the rules buy nothing earlier."""
 
+NEVER: Final = 1 << 62
+
 Delivery = tuple[int, Callable[[int], None]]
 
 
@@ -161,13 +163,13 @@ class SimulatedMarket:
 
     def _deliver(self, *, until: int) -> None:
         """Everything that arrives before `until`, in the order in which it does."""
-        wires = (self._spots, self._books, self._oracles)
+        spots, books, oracles = self._spots, self._books, self._oracles
         while True:
-            first = min(wires, key=_next)
-            at = _next(first)
+            spot, book, oracle = (wire[0][0] if wire else NEVER for wire in (spots, books, oracles))
+            at = min(spot, book, oracle)
             if at >= until:
                 return
-            _, arrive = first.popleft()
+            _, arrive = (spots if at == spot else books if at == book else oracles).popleft()
             self._engine.advance(at)
             arrive(at)
 
@@ -206,10 +208,6 @@ class SimulatedMarket:
                 book.set_tick(str(_dollars(market.tick)))
 
         self._books.append((self._now + self._book_ns, arrive))
-
-
-def _next(wire: deque[Delivery]) -> int:
-    return wire[0][0] if wire else 1 << 62
 
 
 def _info(market: Market) -> MarketInfo:

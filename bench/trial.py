@@ -37,8 +37,8 @@ from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
 SCENARIOS: Final = ("efficient", "slow_makers")
-HOURS: Final = {"efficient": 5.0, "slow_makers": 3.0}
-"""Sixty and 36 windows of each of two assets. Slow makers are met in nearly every one; the others, if at all, in one
+HOURS: Final = {"efficient": 5.0, "slow_makers": 4.0}
+"""Sixty and 48 windows of each of two assets. Slow makers are met in nearly every one; the others, if at all, in one
 of four, and the more of these there are, the more chances has the meter to be wrong."""
 ROUNDS: Final = 1000
 BANKROLL: Final = Decimal(2000)
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tasks = [
         Task(scenario=name, seed=seed, hours=options.hours or HOURS[name], k_se=options.k_se)
         for seed in range(options.first_seed, options.first_seed + options.seeds)
-        for name in SCENARIOS
+        for name in options.scenarios
     ]
     book = Notebook(options.json)
     found = [book.known[task] for task in tasks if task in book.known]
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool.shutdown(cancel_futures=True)
             _say("stopped: the counts are of the seeds done so far")
     counts = {name: Counter(KEYS[each.verdict] for each in _of(found, name)) for name in SCENARIOS}
-    for name in SCENARIOS:
+    for name in options.scenarios:
         _say_marks(name, _of(found, name))
     _say_promotions(counts["efficient"], sum(each.but_few for each in _of(found, "efficient")))
     print(json.dumps({name: {key: counts[name][key] for key in KEYS.values()} for name in SCENARIOS}))
@@ -225,7 +225,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="meter-trial", description="The meter on markets whose truth is known.")
     parser.add_argument("--seeds", type=int, default=4, help="how many")
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--hours", type=float, help="of market time a seed (default: 5 and 3)")
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=SCENARIOS, help="(default: both)")
+    parser.add_argument("--hours", type=float, help="of market time a seed (default: 5 and 4)")
     parser.add_argument("--k-se", type=float, default=LIMITS.k_se, help="standard errors an edge must have")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep outcomes here, and go on from those in it")
     parser.add_argument("--rarity-hours", type=float, default=1.0, help="for k_se 0 against 2; 0 leaves it out")

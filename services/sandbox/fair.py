@@ -81,20 +81,22 @@ class Values:
         asset = market.terms.asset
         return 0.0 if asset is None else self._paths[asset.code].at(at_ns)
 
-    def reach(self, market: Market, at_ns: int, change: float) -> float:
-        """How far the index may move until the end of this second for the fair value to change by less than `change`.
+    def calm(self, market: Market, at_ns: int, fair: float, within: tuple[float, float]) -> tuple[float, float]:
+        """Index prices between which the fair value, now `fair`, stays `within` these bounds until this second ends.
 
-        0 where that is not known: whoever wants to know must look.
+        An empty range where that is not known: whoever wants to know must look.
         """
         if market.terms.rule is not Rule.TWAP or at_ns < market.start * SECOND_NS:
-            return 0.0
+            return 0.0, 0.0
         path, second = self._path(market), at_ns // SECOND_NS
         known = self._known_at(market, path, second)
-        tau = known.ends - second - 1
+        spot, tau = path.at(at_ns), known.ends - second - 1
         if tau <= TWAP_S:
-            return 0.0
+            return 0.0, 0.0
         by_itself = 0.13 / (tau - TWAP_S * 2 / 3)  # z * phi(z) is below 0.25, and twice the variance passes
-        return max(0.0, change - by_itself) * 0.98 / steepest(spot=path.at(at_ns), tau=tau, spreads=known.spreads)
+        dollars = 0.98 / steepest(spot=spot, tau=tau, spreads=known.spreads)
+        low, high = within
+        return spot - max(0.0, fair - low - by_itself) * dollars, spot + max(0.0, high - fair - by_itself) * dollars
 
     def answer(self, market: Market) -> int | None:
         """Winning outcome once the market is decided; None is a 50-50 resolution."""

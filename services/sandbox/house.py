@@ -28,13 +28,13 @@ PREFIX = "house-"
 STILL_WORTH = 0.5
 
 
-Calm = tuple[int, int, float, float]
-"""For a version of the book and until a time: prices of the index between which no competitor sees anything."""
-
-
 @dataclass(slots=True)
 class Desk:
-    """What the house remembers about one market. Lag and noise of its makers stand until the next draw."""
+    """What the house remembers about one market.
+
+    Lag and noise of its makers stand until the next draw. No competitor sees anything while the fair value is within
+    `bounds`, which stand for one version of the book, and so while the index is within `calm`, until the second ends.
+    """
 
     lively_ns: int
     every_ns: int
@@ -54,7 +54,10 @@ class Desk:
     next_ns: int = 0
     away_until_ns: int = 0
     resting: dict[Rung, tuple[BookOrder, Lognormal]] = field(default_factory=dict)
-    calm: Calm = (-1, -1, 0.0, 0.0)
+    offered: int = -1
+    bounds: tuple[float, float] = (0.0, 1.0)
+    calm: tuple[float, float] = (0.0, 0.0)
+    calm_until_ns: int = 0
 
 
 class House:
@@ -223,20 +226,22 @@ class House:
         """
         if not self.scenario.competitors:
             return
-        version, until_ns, lowest, highest = desk.calm
-        calm = not desk.racers and version == market.book.version and now_ns < until_ns
-        if calm and lowest < self._values.spot(market, now_ns) < highest:
-            return
+        book = market.book
+        if desk.offered != book.version:
+            desk.offered, desk.bounds, desk.calm_until_ns = book.version, self._bounds(market), 0
+        if not desk.racers and now_ns < desk.calm_until_ns:
+            lowest, highest = desk.calm
+            if lowest < self._values.spot(market, now_ns) < highest:
+                return
         fair = self.fair(market, now_ns)
         if desk.racers and now_ns >= desk.race_at_ns:
             desk.racers = 0
             self._arrive(market, fair)
             return
-        low, high = self._bounds(market)
+        low, high = desk.bounds
         if low < fair < high:
-            spot = self._values.spot(market, now_ns)
-            down, up = self._values.reach(market, now_ns, fair - low), self._values.reach(market, now_ns, high - fair)
-            desk.calm = market.book.version, (now_ns // SECOND_NS + 1) * SECOND_NS, spot - down, spot + up
+            desk.calm = self._values.calm(market, now_ns, fair, desk.bounds)
+            desk.calm_until_ns = (now_ns // SECOND_NS + 1) * SECOND_NS
             return
         noticed = 1 + int(max(low - fair, fair - high) / self.scenario.competitor_edge)
         if noticed > desk.racers:

@@ -148,7 +148,7 @@ class Settlement:
             self.stop(market)
         if market.terms.game and market.terms.start * SECOND_NS <= now_ns < market.terms.start * SECOND_NS + CLEAR_NS:
             self._clear(market)
-        if now_ns >= end_ns + int(self.settle_delay_s(market) * SECOND_NS):
+        if now_ns >= end_ns and now_ns >= end_ns + int(self.settle_delay_s(market) * SECOND_NS):
             self.resolve(market, now_ns)
 
     def _clear(self, market: Market) -> None:
