@@ -62,8 +62,8 @@ class SimulatedMarket:
         self._engine = engine
         with contextlib.redirect_stderr(io.StringIO()):
             self._world = World(settings)
-        self._world.clock.flow_ns = lambda: self._now
-        self._world.exchange.events = self  # type: ignore[assignment]
+        self._world.clock.flow_ns = lambda: self._now  # type: ignore[method-assign]
+        self._world.exchange.events = self
         for oracle in self._world.oracles.values():
             oracle.partial = functools.lru_cache(maxsize=512)(oracle.partial)  # type: ignore[method-assign]
         self._changed: dict[str, Market] = {}
