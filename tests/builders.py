@@ -59,6 +59,44 @@ def an_opportunity(**changes: Any) -> Opportunity:
     return replace(opportunity, **changes)
 
 
+def a_set_leg(number: int, *, price: str = "0.45", **changes: Any) -> Leg:
+    """A leg in a market of its own."""
+    cost = Decimal(price)
+    own: dict[str, Any] = {
+        "market": f"0xm{number}",
+        "token": f"t{number}",
+        "other_token": f"u{number}",
+        "outcome": "Yes",
+        "other_outcome": "No",
+        "price": cost,
+        "limit": cost,
+        "bid": cost - Decimal("0.01"),
+        "slug": f"m{number}",
+        "event": f"e{number}",
+        "family": "above",
+        "expiry": NOW + 3600 * NANOS,
+    }
+    return a_leg(**(own | changes))
+
+
+def a_set(*prices: str, **changes: Any) -> Opportunity:
+    """One that pays a dollar at least."""
+    legs = tuple(a_set_leg(number, price=price) for number, price in enumerate(prices or ("0.45", "0.40")))
+    own: dict[str, Any] = {
+        "legs": legs,
+        "strategy": "bundle_pair",
+        "fair": Decimal(1),
+        "fair_se": Decimal(0),
+        "mid": Decimal("0.85"),
+        "slug": "m0",
+        "event": "e0",
+        "family": "above",
+        "expiry": NOW + 3600 * NANOS,
+        "threshold": Decimal("0.03"),
+    }
+    return an_opportunity(**(own | changes))
+
+
 def an_approval(**changes: Any) -> Approval:
     leg = a_leg()
     approval = Approval(

@@ -17,8 +17,9 @@ import httpx
 import psycopg
 
 from pmarb.clock import ScaledClock
-from pmarb.domain.market import MarketInfo
+from pmarb.domain.market import MarketInfo, Outcome
 from pmarb.domain.messages import Approval, ApprovedLeg
+from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import CENT, NANOS, round_down
 from pmarb.venue import gamma
 from tests.builders import a_leg, an_approval
@@ -87,6 +88,44 @@ class Ground:
                 if found is not None and Decimal("0.1") < found[0] < Decimal("0.9"):
                     yield self.approval(market, outcome.token, outcome.label, *found, lives_s=lives_s)
 
+    def a_set(self, size: int, *, lives_s: float = 300, fair: Decimal | None = None) -> Approval | None:
+        """Legs in markets of their own, the worst loss stated as risk does; None if too few are offered in the middle.
+
+        `fair` is what each leg by itself is said to be worth.
+        """
+        legs: list[ApprovedLeg] = []
+        for market in self.markets(left_s=120):
+            for token, label, other in _both_ways(market):
+                found = self.best_ask(token)
+                if len(legs) < size and found is not None and Decimal("0.25") < found[0] < Decimal("0.70"):
+                    legs.append(self._leg_of_set(market, token, label, other, *found, fair))
+                    break
+        if len(legs) < size:
+            return None
+        reserved, first, now = [leg.reserved for leg in legs], legs[0].leg, self.clock.now()
+        return an_approval(
+            opportunity_id=uuid.uuid4().hex, slug=first.slug, event=first.event, underlying="btc", family=first.family,
+            expiry=first.expiry, expires_at=now + int(lives_s * NANOS), ts_event=now, ts_init=now,
+            fair=Decimal(size), threshold=Decimal("0.01"), legs=tuple(legs), reserved=sum(reserved),
+            worst_loss=sum(reserved) - min(reserved), strategy="bundle_pair",
+            tick_real=self.clock.real(), judged_real=self.clock.real(),
+        )  # fmt: skip
+
+    def _leg_of_set(
+        self, market: MarketInfo, token: str, label: str, other: Outcome, ask: Decimal, tick: Decimal,
+        fair: Decimal | None,
+    ) -> ApprovedLeg:  # fmt: skip
+        limit, shares, now = min(ask + Decimal("0.08"), 1 - tick), Decimal(10), self.clock.now()
+        usd = round_down(limit * shares, CENT)
+        leg = a_leg(
+            market=market.condition_id, token=token, outcome=label, limit=ask, price=ask, tick=tick, shares=shares,
+            book_ts_event=now, book_ts_init=now, slug=market.slug, event=market.event, family=market.family,
+            expiry=market.closes_at, bid=ask - tick, other_token=other.token, other_outcome=other.label, fair=fair,
+        )  # fmt: skip
+        assert market.fees is not None
+        reserved = reserve_for_spend(usd=usd, limit=limit, tick=tick, fees=market.fees)
+        return ApprovedLeg(leg=leg, shares=shares, limit=limit, usd=usd, reserved=reserved)
+
     def approval(
         self, market: MarketInfo, token: str, label: str, ask: Decimal, tick: Decimal, *, lives_s: float
     ) -> Approval:
@@ -106,12 +145,19 @@ class Ground:
         )  # fmt: skip
 
 
+def _both_ways(market: MarketInfo) -> Iterator[tuple[str, str, Outcome]]:
+    one, other = market.outcomes
+    yield one.token, one.label, other
+    yield other.token, other.label, one
+
+
 @dataclass(kw_only=True)
 class ExecutorProcess:
     """`python -m services.executor` with its log in a file."""
 
     env: dict[str, str]
     log: Path
+    module: str = "services.executor"
     process: subprocess.Popen[bytes] | None = None
     began: int = 0
 
@@ -119,7 +165,7 @@ class ExecutorProcess:
         self.began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.executor"], env=self.env, stdout=log, stderr=log, cwd=ROOT
+                [sys.executable, "-m", self.module], env=self.env, stdout=log, stderr=log, cwd=ROOT
             )
 
     def kill9(self) -> None:

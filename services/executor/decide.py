@@ -57,6 +57,8 @@ class SkipReason(StrEnum):
     UNSIGNABLE = "unsignable"
     STALLED = "stalled"
     VENUE_PAUSED = "venue_paused"
+    SET_LATE = "set_late"
+    SET_BROKEN = "set_broken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +85,8 @@ def plan(
         return Skip(reason=SkipReason.EXPIRED, detail=f"late_ms={(now - approval.expires_at) // 1_000_000}")
     if leg.leg.side is not Side.BUY or len(approval.legs) != 1:
         return Skip(reason=SkipReason.UNSUPPORTED, detail=f"side={leg.leg.side} legs={len(approval.legs)}")
-    if book is None or not _usable(book, leg, now, max_book_age):
-        return Skip(reason=SkipReason.NO_FRESH_BOOK, detail=_book_state(book, now))
+    if book is None or not usable(book, leg, now, max_book_age):
+        return Skip(reason=SkipReason.NO_FRESH_BOOK, detail=book_state(book, now))
     if book.asks[0].price > leg.limit:
         return Skip(reason=SkipReason.PRICE_MOVED, detail=f"ask={book.asks[0].price} limit={leg.limit}")
     intent = _largest(leg, book)
@@ -98,11 +100,11 @@ def fees_of(leg: ApprovedLeg) -> FeeSchedule:
     return FeeSchedule(leg.leg.fee_rate, leg.leg.fee_exponent)
 
 
-def _usable(book: Book, leg: ApprovedLeg, now: int, max_age: int) -> bool:
+def usable(book: Book, leg: ApprovedLeg, now: int, max_age: int) -> bool:
     return book.token == leg.leg.token and now - book.ts_init <= max_age and bool(book.asks) and not book.crossed
 
 
-def _book_state(book: Book | None, now: int) -> str:
+def book_state(book: Book | None, now: int) -> str:
     if book is None:
         return "book=none"
     return f"age_ms={(now - book.ts_init) // 1_000_000} asks={len(book.asks)} crossed={book.crossed}"
@@ -110,8 +112,8 @@ def _book_state(book: Book | None, now: int) -> str:
 
 def _largest(leg: ApprovedLeg, book: Book) -> Intent | None:
     """The order at the highest limit at which exact amounts exist and the minimum sizes are met."""
-    for limit in _limits(leg.limit, book):
-        depth = _displayed(book.asks, limit)
+    for limit in limits_down(leg.limit, book):
+        depth = displayed(book.asks, limit)
         shares = round_down(min(leg.shares, leg.usd / limit, depth), exact_step(limit))
         if shares >= MIN_ORDER_SHARES and shares * limit >= MIN_ORDER_USD:
             return Intent(
@@ -126,7 +128,7 @@ def _largest(leg: ApprovedLeg, book: Book) -> Intent | None:
     return None
 
 
-def _limits(approved: Decimal, book: Book) -> Iterator[Decimal]:
+def limits_down(approved: Decimal, book: Book) -> Iterator[Decimal]:
     """Tick prices from the approved limit down to the ask."""
     limit = round_down(approved, book.tick)
     for _ in range(_TICKS_TRIED):
@@ -136,7 +138,7 @@ def _limits(approved: Decimal, book: Book) -> Iterator[Decimal]:
         limit -= book.tick
 
 
-def _displayed(asks: tuple[Level, ...], limit: Decimal) -> Decimal:
+def displayed(asks: tuple[Level, ...], limit: Decimal) -> Decimal:
     return sum((size for price, size in asks if price <= limit), ZERO)
 
 

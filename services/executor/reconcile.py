@@ -17,6 +17,7 @@ from pmarb.runtime import Backoff
 from pmarb.venue.port import Sightings, VenueOrder, VenueTrade, VenueUnavailable
 from services.executor import reports
 from services.executor.decide import VenueView, resolve
+from services.executor.endings import SetEnder
 from services.executor.inspection import Inspection
 from services.executor.merge import Merger
 from services.executor.relay import Relay
@@ -39,10 +40,11 @@ Connect = Callable[[], Awaitable[Connection]]
 
 
 class Reconciler:
-    """Settles orders, trades, merges, markets and redemptions with the venue. Idempotent: each step may run again."""
+    """Settles orders, sets, trades, merges, markets and redemptions with the venue. Each step may run again."""
 
-    def __init__(self, shop: Shop, connect: Connect, sightings: Sightings) -> None:
+    def __init__(self, shop: Shop, connect: Connect, sightings: Sightings, sets: SetEnder) -> None:
         self._shop = shop
+        self._sets = sets
         self._sightings = sightings
         self._connect = connect
         self._lead: Connection | None = None
@@ -111,6 +113,7 @@ class Reconciler:
         """
         await self._book_capital()
         view = await self._orders()
+        await self._sets.look()
         await self._merger.merge()
         await self._settler.settle()
         await self._settler.redeem()

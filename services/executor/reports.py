@@ -14,7 +14,7 @@ def skipped(approval: Approval, index: int, leg: ApprovedLeg, skip: Skip, *, now
         order_hash="",
         state=OrderState.CANCELLED,
         cause=skip.cause,
-        slug=approval.slug,
+        slug=leg.leg.slug or approval.slug,
         market=leg.leg.market,
         token=leg.leg.token,
         outcome=leg.leg.outcome,

@@ -32,6 +32,12 @@ class ExecutorSettings(Settings):
     )
     assets: str = Field(default="btc,eth", pattern=r"^[a-z0-9]+(,[a-z0-9]+)*$", description="assets, comma-separated")
     families: str = Field(default="5m,15m", description=f"comma-separated: {', '.join(FAMILIES)}")
+    max_leg_skew_ms: int = Field(
+        default=2000,
+        ge=1,
+        le=600_000,
+        description="no leg of a set is sent later than this after the first (venue time)",
+    )
     answer_within_s: float = Field(default=10.0, gt=0, le=60, description="how long to wait for the reply to an order")
 
     @field_validator(

@@ -14,6 +14,7 @@ from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Unavailable
 from pmarb.db.receipts import Receipts
+from pmarb.db.sets import SetBook
 from pmarb.db.state import StateRow
 from pmarb.domain.ledger import Entry
 from pmarb.domain.messages import Fill, Message, OrderUpdate
@@ -41,6 +42,7 @@ class Shop:
     orders: Orders
     ledger: LedgerBook
     merges: MergeBook
+    sets: SetBook
     foreign: ForeignMovements
     state: StateRow
     receipts: Receipts

@@ -19,6 +19,7 @@ from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Orders
 from pmarb.db.pool import Pool, Unavailable, connect, open_pool
 from pmarb.db.receipts import Receipts
+from pmarb.db.sets import SetBook
 from pmarb.db.state import StateRow
 from pmarb.runtime import Heartbeat
 from pmarb.settings import WrongSettings
@@ -31,15 +32,18 @@ from pmarb.venue.userstream import UserStream
 from services.executor.books import LiveBooks
 from services.executor.brake import Brake
 from services.executor.contracts import Contracts
+from services.executor.endings import SetEnder
 from services.executor.gatekeeper import Gatekeeper, admitted
 from services.executor.hotpath import HotPath
 from services.executor.inspection import Inspection
 from services.executor.papermemory import LedgerMemory
 from services.executor.place import Place, find, wallet_of
+from services.executor.posting import Posting
 from services.executor.pulse import Pulse
 from services.executor.reconcile import Reconciler
 from services.executor.rehearsal import Rehearsal
 from services.executor.service import Executor, Follower
+from services.executor.setpath import SetPath
 from services.executor.settings import ExecutorSettings
 from services.executor.shop import Shop, persistently
 
@@ -141,6 +145,7 @@ def _shop(place: Place, bus: RedisBus, pool: Pool, orders: Orders, venue: Tradin
         orders=orders,
         ledger=LedgerBook(pool),
         merges=MergeBook(pool),
+        sets=SetBook(pool),
         foreign=ForeignMovements(pool),
         state=StateRow(pool),
         receipts=Receipts(pool),
@@ -154,11 +159,14 @@ def _executor(
     followers: Callable[[Callable[[], None], Sightings], tuple[Follower, ...]],
 ) -> Executor:
     sightings = Sightings()
-    reconciler = Reconciler(shop, lambda: connect(settings.dsn), sightings)
+    posting = Posting(shop)
+    ender = SetEnder(shop, books, posting)
+    sets = SetPath(shop, books, posting, ender, max_skew=settings.max_leg_skew_ms * 1_000_000)
+    reconciler = Reconciler(shop, lambda: connect(settings.dsn), sightings, ender)
     pulse = Pulse(shop, books, reconciler.inspection, leads=lambda: reconciler.leading)
     return Executor(
         shop=shop,
-        hot_path=HotPath(shop, books),
+        hot_path=HotPath(shop, books, posting, sets),
         reconciler=reconciler,
         brake=Brake(shop, kill_file=settings.kill_file),
         followers=(*followers(reconciler.wake, sightings), pulse),

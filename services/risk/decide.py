@@ -9,9 +9,11 @@ from decimal import Decimal
 
 from pmarb.domain.limits import Limits
 from pmarb.domain.messages import Approval, ApprovedLeg, Opportunity, Rejection
-from pmarb.domain.values import CENT, SHARE_GRID, ZERO, round_down
-from services.risk.gates import Case, Gate, gates
+from pmarb.domain.values import CENT, MICRO, ZERO, round_down, round_up
+from services.risk.case import Case, Gate
+from services.risk.gates import gates
 from services.risk.portfolio import Portfolio
+from services.risk.sizes import sized
 
 __all__ = ["Judgement", "Limits", "Portfolio", "judge", "weigh"]
 
@@ -43,18 +45,16 @@ def weigh(opportunity: Opportunity, portfolio: Portfolio, limits: Limits, *, now
 
 def _approve(case: Case) -> Approval:
     opportunity, limits, now = case.opportunity, case.limits, case.now
-    shares, bound_by = _sized(case)
-    leg = ApprovedLeg(
-        leg=case.leg,
-        shares=shares,
-        limit=case.leg.limit,
-        usd=round_down(shares * case.leg.limit, CENT),
-        reserved=case.cost(shares),
-    )
+    shares, bound_by = sized(case)
+    legs = tuple(_leg(case, index, shares) for index in case.whole)
+    reserved = [leg.reserved for leg in legs]
+    threshold = max(opportunity.threshold, limits.min_edge)
+    if case.is_set:
+        threshold = limits.min_edge + round_up(case.leg_risk(), MICRO)
     return Approval(
         opportunity_id=opportunity.opportunity_id,
-        legs=(leg,),
-        reserved=leg.reserved,
+        legs=legs,
+        reserved=sum(reserved, ZERO),
         bound_by=bound_by,
         slug=opportunity.slug,
         event=opportunity.event,
@@ -63,34 +63,25 @@ def _approve(case: Case) -> Approval:
         expiry=opportunity.expiry,
         expires_at=min(opportunity.expires_at, now + limits.approval_ttl),
         fair=opportunity.fair,
-        threshold=max(opportunity.threshold, limits.min_edge),
+        threshold=threshold,
         ts_event=now,
         ts_init=now,
         tick_real=opportunity.tick_real,
         strategy=opportunity.strategy,
+        worst_loss=sum(reserved, ZERO) - min(reserved) if case.is_set else ZERO,
     )
 
 
-def _sized(case: Case) -> tuple[Decimal, str]:
-    """Shares within every cap and what is displayed, and what bound them. Every cap has room for the least order."""
-    tightest = min(case.caps, key=lambda cap: cap.room)
-    offered = round_down(case.leg.shares, SHARE_GRID)
-    most = min(offered, case.portfolio.hedge(case.leg.market, case.leg.token)) if case.reducing else offered
-    within = max(_shares_within(case, tightest.room), case.least)
-    if within < most:
-        return within, tightest.name.removesuffix("_room_usd")
-    return round_down(most, SHARE_GRID), "hedge" if most < offered else "displayed"
-
-
-def _shares_within(case: Case, allowed: Decimal) -> Decimal:
-    """The most shares at the limit whose whole cost, with the dearest fee, fits `allowed`."""
-    limit = case.leg.limit
-    shares = round_down(allowed / limit, SHARE_GRID)
-    over = case.cost(shares) - allowed
-    while shares > ZERO and over > ZERO:
-        shares = max(shares - max(round_down(over / limit, SHARE_GRID), SHARE_GRID), ZERO)
-        over = case.cost(shares) - allowed
-    return shares
+def _leg(case: Case, index: int, shares: Decimal) -> ApprovedLeg:
+    leg = case.legs[index]
+    limit = case.limit(leg)
+    return ApprovedLeg(
+        leg=leg,
+        shares=shares,
+        limit=limit,
+        usd=round_down(shares * limit, CENT),
+        reserved=case.cost_of(index, shares),
+    )
 
 
 def _deny(case: Case, gate: Gate) -> Rejection:

@@ -45,9 +45,9 @@ from pmarb.domain.values import NANOS, ZERO
 from pmarb.runtime import Backoff, Heartbeat, ServerLost, every
 from services.risk import words
 from services.risk.breakers import Breaker, tripped
+from services.risk.case import Gate, shown
 from services.risk.decide import Judgement, weigh
 from services.risk.gatekeeper import LOOK_EVERY, NOT_READ, Gatekeeper
-from services.risk.gates import Gate, shown
 from services.risk.lead import lead
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import adopt, rebuilt
@@ -253,6 +253,8 @@ class RiskService:
                 limit=str(answer.legs[0].limit),
                 net_edge=f"{opportunity.net_edge:.4f}",
                 bound_by=answer.bound_by,
+                legs=len(answer.legs),
+                worst_loss=str(answer.worst_loss) if answer.worst_loss else None,
             )
             word = "approved"
         else:

@@ -49,6 +49,7 @@ class Fault(StrEnum):
     MARKET_CHANGED = "market_changed"
     BOOK_EMPTIED = "book_emptied"
     BOOK_CROSSED = "book_crossed"
+    MARKET_MISPRICED = "market_mispriced"
     RESOLUTION_DISPUTED = "resolution_disputed"
     RESOLUTION_SPLIT = "resolution_split"
 
@@ -92,6 +93,7 @@ STANDING: dict[Fault, frozenset[str]] = {
     Fault.MARKET_CHANGED: frozenset({"market", "fee_rate", "tick", "min_size", "hold_ms", "text", "seconds"}),
     Fault.BOOK_EMPTIED: frozenset({"market", "seconds"}),
     Fault.BOOK_CROSSED: frozenset({"market", "seconds", "ticks"}),
+    Fault.MARKET_MISPRICED: frozenset({"market", "seconds", "by"}),
     Fault.RESOLUTION_DISPUTED: frozenset({"market", "seconds"}),
     Fault.RESOLUTION_SPLIT: frozenset({"market"}),
 }
@@ -122,6 +124,7 @@ class Spec:
     tick: str = ""
     min_size: str = ""
     hold_ms: float | None = None
+    by: float = 0.0
 
     def stated(self) -> dict[str, Any]:
         """What was asked for, without the fields left at their defaults."""
@@ -174,6 +177,8 @@ def _require_sense(values: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must be one of {', '.join(filter(None, known))}")
     if not 0 <= values.get("rate", 0.0) <= 1:
         raise ValueError("rate must lie between 0 and 1")
+    if not -1 < values.get("by", 0.0) < 1:
+        raise ValueError("by must lie between -1 and 1")
     for name in ("count", "after", "seconds", "delay_ms", "hold_ms"):
         if values.get(name, 0) < 0:
             raise ValueError(f"{name} must not be negative")
@@ -183,7 +188,7 @@ def _typed(name: str, value: object) -> Any:
     try:
         if name in ("count", "after", "ticks"):
             return int(str(value))
-        if name in ("rate", "seconds", "ms", "hold_ms", "delay_ms"):
+        if name in ("rate", "seconds", "ms", "hold_ms", "delay_ms", "by"):
             return float(str(value))
     except ValueError as error:
         raise ValueError(f"{name} must be a number") from error

@@ -82,6 +82,7 @@ class House:
         self._desks: dict[str, Desk] = {}
         self._active: list[tuple[Market, Desk]] = []
         self._called = (-1, -1)
+        self._errors: dict[str, float] = {}
         self._rng = Random()
         self._serial = 0
 
@@ -163,8 +164,15 @@ class House:
             market.book.remove(order_id)
 
     def fair(self, market: Market, at_ns: int) -> float:
-        """Probability of Up seen from venue time `at_ns`, with the true variance."""
-        return self._values.fair(market, at_ns)
+        """Probability of Up seen from venue time `at_ns`, with the true variance, as the house has it."""
+        return self._values.fair(market, at_ns) + self._errors.get(market.slug, 0.0)
+
+    def err(self, market: Market, by: float) -> None:
+        """From now on all of the house take the first outcome to be worth so much more than it is."""
+        self._errors[market.slug] = by
+        desk = self._desk(market)
+        desk.fair, desk.next_ns = -1.0, 0  # Quote anew in the next step
+        self._called = (-1, -1)
 
     # --- makers -----------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ class Mischief:
             Fault.MARKET_CHANGED: self._market_changed,
             Fault.BOOK_EMPTIED: self._empty,
             Fault.BOOK_CROSSED: self._cross,
+            Fault.MARKET_MISPRICED: self._misprice,
             Fault.RESOLUTION_DISPUTED: self._dispute,
             Fault.RESOLUTION_SPLIT: self._split,
         }
@@ -255,6 +256,18 @@ class Mischief:
             self._resume([market])
             if market.accepting:
                 self.stage.exchange.publish(market)
+
+    def _misprice(self, spec: Spec) -> tuple[Undo, float | None]:
+        """The house is wrong by so much, all of it alike, so that nobody takes the difference away."""
+        markets = self._markets(spec)
+        for market in markets:
+            self.stage.house.err(market, spec.by)
+        return partial(self._price_right, markets), spec.seconds
+
+    def _price_right(self, markets: Iterable[Market]) -> None:
+        for market in markets:
+            if market.accepting:
+                self.stage.house.err(market, 0.0)
 
     def _resume(self, markets: Iterable[Market]) -> None:
         for market in markets:

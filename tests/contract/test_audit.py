@@ -17,6 +17,7 @@ from pmarb.db.merges import MergeBook
 from pmarb.db.orders import Context, Orders
 from pmarb.db.pool import open_pool
 from pmarb.db.receipts import Receipts
+from pmarb.db.sets import SetBook
 from pmarb.db.state import StateRow
 from pmarb.domain import ledger
 from pmarb.domain.fees import FeeSchedule
@@ -91,7 +92,8 @@ async def told(database_url: str) -> AsyncIterator[str]:
     book, orders = LedgerBook(pool), Orders(pool)
     shop = Shop(
         bus=None, clock=ManualClock(NOW), venue=None, orders=orders, ledger=book,  # type: ignore[arg-type]
-        merges=MergeBook(pool), foreign=ForeignMovements(pool), state=StateRow(pool), receipts=Receipts(pool),
+        merges=MergeBook(pool), sets=SetBook(pool),
+        foreign=ForeignMovements(pool), state=StateRow(pool), receipts=Receipts(pool),
     )  # fmt: skip
     await book.post(ledger.deposit(ref="initial", amount=Decimal(300), ts_event=NOW))
     for name, (token, events) in STORY.items():

@@ -1,4 +1,7 @@
-"""The ledger as evidence for the meter: every order of which the outcome is known, and what was sampled beside it."""
+"""The ledger as evidence for the meter: every order of which the outcome is known, and what was sampled beside it.
+
+Legs of sets are left out: no fair value of theirs was bet on.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -27,7 +30,8 @@ LEFT JOIN LATERAL (
     FROM trades WHERE trades.order_hash = o.order_hash AND status <> %(failed)s
 ) t ON true
 LEFT JOIN settlements s ON s.token = o.token
-WHERE o.side = 'BUY' ORDER BY o.created_at
+WHERE o.side = 'BUY' AND NOT EXISTS (SELECT FROM sets WHERE sets.opportunity_id = o.opportunity_id)
+ORDER BY o.created_at
 """
 
 

@@ -155,6 +155,10 @@ class Orders:
         found = await self._select("WHERE opportunity_id = %s AND leg = %s", (opportunity_id, leg))
         return found[0] if found else None
 
+    async def of_opportunity(self, opportunity_id: str) -> list[Stored]:
+        """Every order of an approval, exits too, in the order in which they were written."""
+        return await self._select("WHERE opportunity_id = %s ORDER BY created_at", (opportunity_id,))
+
     async def open(self) -> list[Stored]:
         """Every order that still holds funds, oldest first."""
         states = [state.value for state in OrderState if not state.terminal]

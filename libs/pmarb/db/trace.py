@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from psycopg.rows import dict_row
 
 from pmarb.db.views import Connection
+from pmarb.domain.orders import EXIT_LEG, is_exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ def trace(connection: Connection, opportunity_id: str) -> Trace | None:
     steps = [*_judgement(verdict[0])] if verdict else []
     for order in orders:
         ends = [*_merges(connection, order), *_settlement(connection, order)]
-        steps += [*_order(order), *_trades(connection, order), *ends]
+        steps += [*_order(order, legs=len(orders)), *_trades(connection, order), *ends]
+    steps += _set(connection, opportunity_id)
     return Trace(opportunity_id=opportunity_id, slug=(verdict or orders)[0]["slug"], steps=tuple(steps))
 
 
@@ -62,16 +64,23 @@ def _judgement(row: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(name="denied by risk", detail=detail, at=row["judged_at"])
         return
     sized = f"reserved={approval.get('reserved')} bound_by={approval.get('bound_by')}"
+    legs = approval.get("legs", ())
+    if len(legs) > 1:
+        sized += f" legs={len(legs)} shares={legs[0].get('shares')} worst_loss={approval.get('worst_loss')}"
     yield Step(name="approved by risk", detail=sized, real=approval.get("judged_real", 0), at=row["judged_at"])
 
 
 def _leg(opportunity: Mapping[str, Any]) -> str:
     legs = opportunity.get("legs") or [{}]
+    if len(legs) > 1:
+        return ", ".join(f"{leg.get('outcome')} of {leg.get('slug')} at {leg.get('price')}" for leg in legs)
     return f"{legs[0].get('side')} {legs[0].get('outcome')} at {legs[0].get('price')}, mid {opportunity.get('mid')}"
 
 
-def _order(row: Mapping[str, Any]) -> Iterator[Step]:
-    what = f"{row['side']} {row['shares']} {row['outcome']} limit {row['limit_price']} {row['order_type']}"
+def _order(row: Mapping[str, Any], *, legs: int) -> Iterator[Step]:
+    number = int(row["leg"])
+    leg = f"exit of leg {number - EXIT_LEG}: " if is_exit(number) else f"leg {number}: " if legs > 1 or number else ""
+    what = f"{leg}{row['side']} {row['shares']} {row['outcome']} limit {row['limit_price']} {row['order_type']}"
     yield Step(name="order written", detail=f"{what} {row['order_hash']}", at=row["created_at"])
     if row["sent_real"]:
         yield Step(name="order sent", detail="signed and on the wire", real=row["sent_real"])
@@ -88,6 +97,17 @@ def _trades(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(name="matched", detail=f"{what} {trade['trade_id']}", at=trade["ts_event"])
         if trade["status"] != "provisional":
             yield Step(name=f"trade {trade['status']}", detail=trade["trade_id"], at=trade["updated_at"])
+
+
+def _set(connection: Connection, opportunity_id: str) -> Iterator[Step]:
+    """How a set of legs ended."""
+    for row in _all(connection, "SELECT * FROM sets WHERE opportunity_id = %s", opportunity_id):
+        if not row["ending"]:
+            yield Step(name="set under way", detail=f"worst_loss={row['worst_loss']}", at=row["created_at"])
+            continue
+        skew = f"skew_ms={row['skew'] // 1_000_000}"
+        told = f"{row['ending']}: {row['whole'].normalize():f} whole, {skew}, worst_loss={row['worst_loss']}"
+        yield Step(name="set ended", detail=f"{told} {row['detail']}".strip(), at=row["ended_at"])
 
 
 def _merges(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:

@@ -56,8 +56,19 @@ class Funnel:
 
 _JUDGED: LiteralString = """
     SELECT v.opportunity_id, v.slug, v.verdict, v.reason, v.detail, v.judged_at, v.gates,
-           coalesce(o.state, '') AS order_state, coalesce(o.cause, '') AS order_cause
+           CASE WHEN s.opportunity_id IS NULL THEN coalesce(o.state, '')
+                ELSE 'set ' || coalesce(nullif(s.ending, ''), 'under way') END AS order_state,
+           coalesce(s.detail, o.cause, '') AS order_cause
     FROM verdicts v LEFT JOIN orders o ON o.opportunity_id = v.opportunity_id AND o.leg = 0
+    LEFT JOIN sets s ON s.opportunity_id = v.opportunity_id
+"""
+
+_NEAR: LiteralString = """
+    WHERE v.slug = %(slug)s OR v.opportunity_id IN (
+        SELECT opportunity_id FROM sets
+        WHERE approval->'legs'
+            @> jsonb_build_array(jsonb_build_object('leg', jsonb_build_object('slug', %(slug)s::text))))
+    ORDER BY abs(v.judged_at - %(at)s) LIMIT %(limit)s
 """
 
 
@@ -67,10 +78,9 @@ def opportunity(connection: Connection, opportunity_id: str) -> Judged | None:
 
 
 def judged_near(connection: Connection, slug: str, *, at: int, limit: int = 3) -> Sequence[Judged]:
-    """The verdicts on a market nearest to `at`, the nearest first."""
-    query = _JUDGED + " WHERE v.slug = %s ORDER BY abs(v.judged_at - %s) LIMIT %s"
+    """The verdicts on a market, or on a set that was bought with a leg in it, nearest to `at`, the nearest first."""
     with connection.cursor(row_factory=class_row(Judged)) as cursor:
-        return cursor.execute(query, (slug, at, limit)).fetchall()
+        return cursor.execute(_JUDGED + _NEAR, {"slug": slug, "at": at, "limit": limit}).fetchall()
 
 
 def looked_at(connection: Connection, slug: str, *, at: int) -> Looked | None:

@@ -83,6 +83,7 @@ class Limits:
     stale_spot_long: int = 3 * NANOS
     stale_reference: int = 5 * NANOS
     stale_mark: int = 10 * NANOS
+    leg_skew: int = NANOS // 4
     clock_skew: int = NANOS // 4
     duplicate_cooldown: int = 30 * NANOS
     entries_per_window: int = 1
@@ -183,6 +184,7 @@ WORDS: Final[dict[str, str]] = {
     "stale_spot_long": "oldest spot price, decided by an exchange (hours, days)",
     "stale_reference": "oldest settlement price",
     "stale_mark": "oldest bid an open position is valued at; without one it counts as lost",
+    "leg_skew": "between the oldest and the youngest book of a set",
     "clock_skew": "furthest in the future",
     "duplicate_cooldown": "between two entries of a market",
     "entries_per_window": "entries in a market",
