@@ -2,7 +2,7 @@
 leg, every book agrees, and nothing is bought later."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pmarb.domain.messages import Alert, AlertKind, Approval, OrderUpdate, Strea
 from pmarb.domain.orders import OrderState
 from tests.conftest import running_sandbox
 from tests.executors import ExecutorProcess, Ground, disagreements, executor, rows
+from tests.waiting import until
 
 SPEED = 20
 KILLED_FOK = "order couldn't be fully filled. FOK orders are fully filled or killed."
@@ -36,15 +37,6 @@ def process(ground: Ground, redis_url: str, database_url: str, tmp_path: Path) -
         MAX_LEG_SKEW_MS="60000",
     ) as found:  # fmt: skip
         yield found
-
-
-async def until(true: Callable[[], object], *, within: float = 60) -> Any:
-    for _ in range(int(within / 0.05)):
-        found = true()
-        if found:
-            return found
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not happen in time")
 
 
 async def a_set(ground: Ground, size: int = 2, **more: Any) -> Approval:
@@ -153,7 +145,7 @@ async def test_whatever_leg_misses_no_set_loses_more_than_was_stated_before_its_
     # At this speed a market may move away from any order, so that more misses than were injected
     assert not any("0.95" in name for name, end in ends.items() if end == "exited"), ends
     assert ends["the exit is refused too, worth None"] in ("held", "nothing"), ends
-    await until(lambda: all(lost(database_url, approval) is not None for approval in done.values()), within=120)
+    await until(lambda: all(lost(database_url, approval) is not None for approval in done.values()))
     for name, approval in done.items():
         loss = lost(database_url, approval)
         assert loss is not None
