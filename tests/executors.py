@@ -52,8 +52,9 @@ class Ground:
     def truth(self, account: int = 0) -> Any:
         return self.get(f"{self.ready['sandbox']}/accounts/{self.ready['accounts'][account]['wallet']}")
 
-    def fault(self, kind: str, count: int = 1) -> None:
-        self.http.post(f"{self.ready['sandbox']}/faults", json={"kind": kind, "count": count}).raise_for_status()
+    def fault(self, kind: str, count: int = 1, **more: str) -> None:
+        asked = {"kind": kind, "count": count, **more}
+        self.http.post(f"{self.ready['sandbox']}/faults", json=asked).raise_for_status()
 
     def knobs(self, **values: float) -> None:
         self.http.post(f"{self.ready['sandbox']}/knobs", json=values).raise_for_status()

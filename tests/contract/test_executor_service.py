@@ -84,7 +84,7 @@ async def test_an_approval_of_yesterday_is_not_carried_out(
 async def test_an_unknown_outcome_keeps_its_reservation_until_the_venue_tells(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str, fault: str
 ) -> None:
-    ground.fault(fault)
+    ground.fault(fault, call="order")  # Not a question of the reconciler
     await redis_bus.publish(await one_approval(ground))
     await until(lambda: "order_unknown" in process.words())
     await until(lambda: not disagreements(ground, database_url))
