@@ -65,7 +65,15 @@ def _reasons() -> str:
 
 
 BANKROLLS: Final = (Decimal(200), Decimal(300), Decimal(500))
-TIMES: Final = ("cool_down", "no_trade_first", "clock_skew", "duplicate_cooldown", "same_expiry", "approval_ttl")
+TIMES: Final = (
+    "cool_down",
+    "no_trade_first",
+    "leg_skew",
+    "clock_skew",
+    "duplicate_cooldown",
+    "same_expiry",
+    "approval_ttl",
+)
 
 
 def _limits() -> str:
