@@ -103,7 +103,9 @@ class SetPath:
         """Send the first leg of `order`; the others come later."""
         index, leg = order[0], approval.legs[order[0]]
         planned: Intent | Skip
-        if held:
+        if self._shop.braked.is_set():
+            planned = Skip(reason=SkipReason.HALTED)
+        elif held:
             book = await self._books.book(leg.leg.token)
             now = self._shop.clock.now()
             planned = further(approval, index, held.values(), order[1:], book, now=now)
