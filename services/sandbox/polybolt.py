@@ -170,16 +170,20 @@ class PolyBolt:
     def _push_underway(self, client: PriceClient, topic: Topic) -> None:
         """What was made before the client came and reaches everybody after: the snapshot does not hold it."""
         now_ns, lag_ms = self._clock.now_ns(), float(getattr(self.scenario, LAG_MS[topic.channel]))
-        last = (now_ns - int(lag_ms * MS_NS)) // SECOND_NS
-        for second in range(last + 1, self._stepped + 1):
+        for second in range(self._published(topic) + 1, self._stepped + 1):
             payload = self._point(topic, second) | self._about(topic)
             left_ms = lag_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._envelope(client, topic, payload), delay_ms=left_ms)
 
+    def _published(self, topic: Topic) -> int:
+        """The newest second that a client of this topic has been told; one that was not made yet is none."""
+        lag_ns = int(getattr(self.scenario, LAG_MS[topic.channel]) * MS_NS)
+        by_time = (self._clock.now_ns() - lag_ns) // SECOND_NS
+        return min(by_time, self._stepped or by_time)
+
     def _snapshot(self, client: PriceClient, topic: Topic) -> dict[str, Any]:
         """The last two minutes that have already been published."""
-        lag_ns = int(getattr(self.scenario, LAG_MS[topic.channel]) * MS_NS)
-        last = (self._clock.now_ns() - lag_ns) // SECOND_NS
+        last = self._published(topic)
         points = [self._point(topic, second) for second in range(last - SNAPSHOT_S + 1, last + 1)]
         return self._envelope(client, topic, {"data": points} | self._about(topic)) | {"snapshot": True}
 

@@ -93,17 +93,21 @@ class Rtds:
     def _push_underway(self, client: RtdsClient, subscription: Subscription) -> None:
         """Ticks that were made before the client came and reach everybody after: its history does not hold them."""
         now_ns, delay_ms = self._clock.now_ns(), self._delay_ms(subscription.topic)
-        last = (now_ns - int(delay_ms * MS_NS)) // SECOND_NS
-        for second in range(last + 1, self._stepped + 1):
+        for second in range(self._published(subscription.topic) + 1, self._stepped + 1):
             left_ms = delay_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._update(subscription, second), delay_ms=left_ms)
 
     def _delay_ms(self, topic: str) -> float:
         return self.scenario.rtds_spot_ms if topic == SPOT else self.scenario.rtds_oracle_ms
 
+    def _published(self, topic: str) -> int:
+        """The newest second that a client of this topic has been told; one that was not made yet is none."""
+        by_time = (self._clock.now_ns() - int(self._delay_ms(topic) * MS_NS)) // SECOND_NS
+        return min(by_time, self._stepped or by_time)
+
     def _history(self, subscription: Subscription) -> dict[str, Any]:
         """The last two minutes that have already been published on this topic."""
-        last = (self._clock.now_ns() - int(self._delay_ms(subscription.topic) * MS_NS)) // SECOND_NS
+        last = self._published(subscription.topic)
         value = self._value_of(subscription)
         data = [
             {"timestamp": second * 1000, "value": value(second)} for second in range(last - HISTORY_TICKS + 1, last + 1)
