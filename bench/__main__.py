@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
-from bench import latency, latest, rules, sandbox, servers, tapes
+from bench import latency, latest, rules, sandbox, scale, servers, tapes
 from bench.measure import Measured
 from pmarb.embedded import ephemeral
 
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], list[Measured]]] = {
     "servers": with_servers,
     "latency": latency.run,
     "sandbox": sandbox.run,
+    "scale": scale.run,
 }
 
 

@@ -16,6 +16,7 @@ NAMES: Final = {
     "scanner: a tick, its market priced": "scanner_us_per_tick",
     "scanner: a market": "scanner_us_per_market",
     "book message": "book_message_us",
+    "scanner core share, 1000 markets": "scanner_core_share_1000_markets",
 }
 SPREAD: Final = {"tick to wire": "tick_to_wire"}
 """Rows of which median and tail are both promised: `<name>_p50_<unit>` and `<name>_p99_<unit>`."""

@@ -5,11 +5,13 @@ Decimals and times survive exactly; unknown fields are ignored, so an older read
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from pmarb.domain.messages import STREAM_OF, Message, Stream
+
+Value = TypeVar("Value")
 
 TYPE: Final = b"type"
 BODY: Final = b"body"
@@ -61,6 +63,18 @@ def decode(fields: Mapping[bytes, bytes]) -> Message:
 def encode_value(value: object) -> bytes:
     """JSON of plain values and dataclasses, decimals as strings: for views and `--json`."""
     return _ENCODER.encode(value)
+
+
+def decode_value(raw: bytes, cls: type[Value]) -> Value:
+    """One of those back.
+
+    Raises:
+        Undecodable: it is not that.
+    """
+    try:
+        return msgspec.json.decode(raw, type=cls)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Undecodable(f"{cls.__name__}: {error}") from None
 
 
 def _refuse_nonfinite(value: object) -> None:

@@ -116,9 +116,13 @@ def _loop(main_coroutine: Awaitable[None]) -> None:
 
 
 class Heartbeat:
-    """Says on the bus and in a file that the loop still turns. `beat` is called from the loop it vouches for."""
+    """Says on the bus and in a file that the loop still turns. `beat` is called from the loop it vouches for.
+
+    `says` is what else the service tells of itself with every beat.
+    """
 
     def __init__(self, *, bus: Bus, service: str, path: Path, member: str | None = None) -> None:
+        self.says = b""
         self._bus = bus
         self._service = service
         self._path = path
@@ -134,7 +138,7 @@ class Heartbeat:
         with contextlib.suppress(OSError):
             self._path.touch()
         with contextlib.suppress(BusUnavailable):
-            await self._bus.beat(service=self._service, member=self._member, ttl_ms=BEAT_TTL_MS)
+            await self._bus.beat(service=self._service, member=self._member, ttl_ms=BEAT_TTL_MS, says=self.says)
 
 
 class Backoff:

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from pmarb.settings import Settings
-from services.cli import context
+from services.cli import context, scanners
 from services.cli.checkups import of_postgres, of_redis, of_trading
 from services.cli.compare import Audit, Check, audit
 from services.cli.output import Json, print_json, say
@@ -54,6 +54,7 @@ def examined(of: Settings) -> Audit:
             *of_postgres(of),
             *venue,
             *(_account(of) if reachable else ()),
+            scanners.check(of),
             of_channels(of),
             *of_trading(of),
         ]

@@ -9,8 +9,9 @@ from pmarb.bus.streams import RedisBus
 from pmarb.db import foreign as movements
 from pmarb.db import rules, views
 from pmarb.domain.ledger import Account, equity
+from pmarb.domain.scanners import ScannerReport
 from pmarb.settings import Settings
-from services.cli import context
+from services.cli import context, scanners
 from services.cli.output import Json, Limit, clock_time, disputed, print_json, print_table, say, signed, usd
 
 app = typer.Typer()
@@ -21,12 +22,13 @@ SERVICES = ("scanner", "risk", "executor", "alerter", "console")
 def status(json: Json = False) -> None:
     """Is it running, may it trade, what does it hold, what did it earn."""
     of = context.settings()
-    services = alive(of)
+    services, found = alive(of), scanners.reports(of)
     with context.ledger(of) as ledger:
         body = {
             "venue": of.venue,
             "execution": of.execution,
             "services": services,
+            "scanners": scanners.body(found),
             "trading": views.state(ledger),
             "balances": views.balances(ledger),
             "equity": equity(views.balances(ledger)),
@@ -43,7 +45,7 @@ def status(json: Json = False) -> None:
         if json:
             print_json(body)
             return
-        _show_status(of, services, ledger)
+        _show_status(of, services, found, ledger)
 
 
 def alive(of: Settings) -> dict[str, list[str]]:
@@ -61,7 +63,9 @@ def alive(of: Settings) -> dict[str, list[str]]:
     return asyncio.run(ask())
 
 
-def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Connection) -> None:
+def _show_status(
+    of: Settings, services: dict[str, list[str]], found: dict[str, ScannerReport], ledger: views.Connection
+) -> None:
     state, balances, pnl, speed = (
         views.state(ledger),
         views.balances(ledger),
@@ -90,6 +94,8 @@ def _show_status(of: Settings, services: dict[str, list[str]], ledger: views.Con
     changed = rules.changes(ledger)
     if changed:
         say(f"rules      [red]changed in {len(changed)} markets[/red], which are halted: `pm-arb ack` lists them")
+    for line in scanners.lines(found):
+        say(line)
     if speed.n:
         say(f"speed      tick to wire p50 {speed.p50:.2f} ms, p99 {speed.p99:.2f} ms over {speed.n} orders")
 

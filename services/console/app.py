@@ -20,6 +20,7 @@ from pmarb.bus.streams import RedisBus
 from pmarb.clock import Clock
 from pmarb.db import control, delivered, foreign, trace, views
 from pmarb.domain.messages import Halt, Kill, Resume
+from pmarb.domain.scanners import ScannerReport, scanners_needed
 from services.console.settings import ConsoleSettings
 
 PAGE: Final = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -133,7 +134,10 @@ def _add_views(app: FastAPI, tools: Tools) -> None:
 
         app.get(path)(handler)
 
-    view("/status", lambda connection, _limit: _status(connection))
+    @app.get("/status")
+    async def status() -> Response:
+        return _json(await asyncio.to_thread(_status_of, tools) | {"scanners": await _scanners(tools)})
+
     view("/positions", lambda connection, _limit: views.positions(connection))
     view("/orders", lambda connection, limit: views.orders(connection, limit=limit))
     view("/trades", lambda connection, limit: views.trades(connection, limit=limit))
@@ -149,6 +153,24 @@ def _add_views(app: FastAPI, tools: Tools) -> None:
         with views.connect(tools.settings.dsn) as connection:
             found = trace.trace(connection, opportunity_id)
         return _json(found) if found else _json({"error": f"no opportunity {opportunity_id}"}, 404)
+
+
+def _status_of(tools: Tools) -> dict[str, object]:
+    with views.connect(tools.settings.dsn) as connection:
+        return _status(connection)
+
+
+async def _scanners(tools: Tools) -> dict[str, object]:
+    """How busy each scanner is, how far its prices to beat are off, and how many the load needs."""
+    found = {}
+    try:
+        said = await tools.bus.said("scanner")
+    except BusUnavailable:
+        said = {}
+    for member, raw in said.items():
+        with contextlib.suppress(codec.Undecodable):  # Nothing said yet, or by another version
+            found[member] = codec.decode_value(raw, ScannerReport)
+    return {"alive": len(said), "needed": scanners_needed(found.values()), "members": found}
 
 
 def _status(connection: views.Connection) -> dict[str, object]:

@@ -42,6 +42,8 @@ function figures(status) {
     "settled": status.pnl.settled,
     "fills": status.fills,
     "open orders": status.open_orders,
+    "scanners (needed)": `${status.scanners.alive} (${status.scanners.needed})`,
+    "price to beat off, bp": Math.max(0, ...Object.values(status.scanners.members).map((m) => m.reference_error_median_bps)).toFixed(2),
     "tick to wire p50 ms": status.tick_to_wire_ms.p50.toFixed(2),
   };
   document.getElementById("figures").replaceChildren(...Object.entries(shown).map(([name, value]) => {

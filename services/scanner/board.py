@@ -20,6 +20,9 @@ from services.scanner.explain import explained
 from services.scanner.relations import Bundle, bundles, judge
 
 MS: Final = 1_000_000
+SAME_TOPS_EVERY: Final = NANOS
+"""Real nanoseconds between looks at a market too dear whose books change without their best prices: they cannot make
+it cheaper, and the price of the asset wakes it by itself or in its turn."""
 SETS_EVERY: Final = 2 * NANOS
 SET_COOLDOWN_S: Final = 30.0
 """Venue seconds before the same set is told again."""
@@ -230,9 +233,11 @@ class Board:
             watched = self._by_token.get(book.token)
             if watched is not None and watched.market.slug not in seen:
                 seen.add(watched.market.slug)
-                self._look(watched, self.underlyings[watched.market.underlying], now, real)
+                if _asks_anew(watched, real):
+                    self._look(watched, self.underlyings[watched.market.underlying], now, real)
 
     def _look(self, watched: Watched, underlying: Underlying, now: int, real: int) -> None:
+        watched.tops, watched.looked = _tops(watched), real
         watched.proven = min(self._proofs.proven(token) for token in watched.market.tokens)
         result = find(watched, underlying, self._limits, now=now, real=real)
         if isinstance(result, Skip):
@@ -256,3 +261,15 @@ class Board:
             watched.paused = True
             self.alarms += 1
             self._on_broken(watched)
+
+
+def _asks_anew(watched: Watched, real: int) -> bool:
+    """Whether changed books may change the answer."""
+    if watched.last is not SkipReason.EDGE_TOO_THIN or real - watched.looked >= SAME_TOPS_EVERY:
+        return True
+    return _tops(watched) != watched.tops
+
+
+def _tops(watched: Watched) -> tuple[float, float, float, float]:
+    up, down = watched.up, watched.down
+    return up.bid, up.ask, down.bid, down.ask

@@ -63,7 +63,8 @@ class Watched:
     `up` is the book of Up or Yes, `down` the other. `stated_strike` is the reference where it was learnt elsewhere;
     otherwise it is computed from the oracle's ticks. `paused` markets wait for their books to be fetched anew, and
     `broken_since` is the real time since which the two have contradicted each other. `last` is why the last look gave
-    nothing, None where it gave something. What was found and why nothing was are counted since they were last told.
+    nothing, None where it gave something; `tops` and `looked` are the best prices it saw, and its real time. What was
+    found and why nothing was are counted since they were last told.
     """
 
     market: MarketInfo
@@ -74,6 +75,8 @@ class Watched:
     paused: bool = False
     broken_since: int = 0
     last: SkipReason | None = SkipReason.NO_BOOK
+    tops: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
+    looked: int = 0
     found: int = 0
     skips: Counter[SkipReason] = field(default_factory=Counter)
     labels: tuple[str, str] | None = field(init=False)

@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import httpx
 
-from pmarb import logs
+from pmarb import codec, logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.clock import Clock
 from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity
+from pmarb.domain.scanners import ScannerReport
 from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff, Heartbeat, every, member_name
 from pmarb.venue.books import LocalBook
@@ -30,6 +31,7 @@ from pmarb.venue.public import Discovery, VenueUrls
 from services.scanner.board import Board
 from services.scanner.catalogue import Catalogue
 from services.scanner.decide import Limits, Watched
+from services.scanner.load import Load, Muster
 from services.scanner.prices import Prices
 from services.scanner.references import References
 from services.scanner.rules import RuleBook
@@ -106,6 +108,8 @@ class ScannerService:
         self._members, self._pending = list[str](), dict[str, Opportunity]()
         self._wake = asyncio.Event()
         self._rules, self._reread = RuleBook(), deque[str]()
+        self._load, self._frames_told = Load(), 0
+        self._muster = Muster(bus=bus, clock=clock, member=member or member_name())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan until `stop`."""
@@ -125,6 +129,7 @@ class ScannerService:
                 every(SLOW_EVERY, self._look_at_slow, stop),
                 every(SUMMARY_EVERY, self._summary, stop),
                 every(MARK_EVERY, self._mark, stop),
+                self._load.run(stop),
                 self._publish(stop),
             )
         finally:
@@ -283,6 +288,31 @@ class ScannerService:
             with contextlib.suppress(BusUnavailable):  # Without them risk counts what is held as lost
                 await self._bus.publish(marks)
 
+    async def _report(self) -> dict[str, float]:
+        """Tell with every heartbeat how busy we are, and say how many of us are needed."""
+        share, lag_ms, passed = self._load.taken()
+        frames, errors = self.feed.counters.frames, self.references.summary()
+        report = ScannerReport(
+            cpu_share=round(share, 3),
+            lag_ms=round(lag_ms, 1),
+            frames_per_s=round((frames - self._frames_told) / passed, 1),
+            markets=len(self.board.slugs),
+            references_checked=self.references.checked,
+            reference_error_median_bps=errors["reference_error_median_bps"],
+            reference_error_max_bps=errors["reference_error_max_bps"],
+            references_far_off=self.references.large,
+        )
+        self._frames_told = frames
+        self._heartbeat.says = codec.encode_value(report)
+        alive, needed = await self._muster.look(report)
+        return {
+            "cpu_share": report.cpu_share,
+            "lag_ms": report.lag_ms,
+            "frames_per_s": report.frames_per_s,
+            "scanners": alive,
+            "scanners_needed": needed,
+        }
+
     async def _summary(self) -> None:
         scanned, counters = self.board.account(), self.feed.counters
         skips: Counter[str] = Counter()
@@ -292,7 +322,7 @@ class ScannerService:
         log.info(
             "scan_summary",
             markets=len(scanned),
-            scanners=len(self._members),
+            **await self._report(),
             looks=sum(one.looks for one in scanned),
             found=sum(one.found for one in scanned),
             **{f"skip_{reason}": count for reason, count in skips.most_common()},

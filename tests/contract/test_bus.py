@@ -194,6 +194,15 @@ async def test_members_are_those_who_beat_lately(world: World) -> None:
     assert await world.bus.members("scanner") == ["one", "two"]
 
 
+async def test_what_a_member_says_of_itself_is_heard_while_it_lives(world: World) -> None:
+    await world.bus.beat(service="scanner", member="busy", ttl_ms=5000, says=b'{"cpu_share":0.5}')
+    await world.bus.beat(service="scanner", member="quiet", ttl_ms=5000)
+    await world.bus.beat(service="scanner", member="gone", ttl_ms=1, says=b"farewell")
+    await asyncio.sleep(0.02)
+    assert await world.bus.said("scanner") == {"busy": b'{"cpu_share":0.5}', "quiet": b""}
+    assert await world.bus.said("risk") == {}
+
+
 async def test_a_redis_that_lost_everything_gets_its_group_back(redis_url: str) -> None:
     world = World(lambda: RedisBus(redis_url), lambda *_: None, lambda *_: None)
     consumer = member(world)

@@ -14,9 +14,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from pmarb import codec
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
+from pmarb.domain.scanners import ScannerReport
 from services.cli.compare import LedgerView, Match, VenueView, agree, audit
 from tests.conftest import running_sandbox
 from tests.ledgers import HASH, with_a_trade
@@ -63,6 +65,32 @@ def test_every_read_command_speaks_json(pm_arb: Run, database_url: str) -> None:
     assert json_of(pm_arb("receipts", "--json")) == []
     assert json_of(pm_arb("alerts", "list", "--json")) == []
     assert json_of(pm_arb("evaluate", "--json", "--rounds", "100"))["verdict"] == "not enough evidence"
+
+
+async def test_status_and_doctor_tell_how_many_scanners_the_load_needs_and_how_far_references_are_off(
+    pm_arb: Run, redis_bus: RedisBus
+) -> None:
+    report = ScannerReport(
+        cpu_share=0.95,
+        lag_ms=40.0,
+        frames_per_s=5000.0,
+        markets=600,
+        references_checked=40,
+        reference_error_median_bps=0.09,
+        reference_error_max_bps=1.45,
+        references_far_off=1,
+    )
+    await redis_bus.beat(service="scanner", member="one", ttl_ms=60_000, says=codec.encode_value(report))
+    await redis_bus.beat(service="scanner", member="starting", ttl_ms=60_000)
+    found = json_of(await asyncio.to_thread(pm_arb, "status", "--json"))["scanners"]
+    assert (found["alive"], found["needed"]) == (1, 2)
+    assert found["members"]["one"]["reference_error_max_bps"] == 1.45
+    shown = (await asyncio.to_thread(pm_arb, "status")).stdout
+    assert "600 markets, 5000 frames/s, 95% of a core" in shown
+    assert "price to beat off by 0.09 bp (median), 1.45 (most), 1 of 40 by more than 1 bp" in shown
+    checks = json.loads((await asyncio.to_thread(pm_arb, "doctor", "--json")).stdout)["checks"]
+    (check,) = [each for each in checks if each["name"] == "scanners"]
+    assert (check["ok"], check["fix"]) == (False, "docker compose up -d --scale scanner=2")
 
 
 def test_a_trace_tells_the_life_with_the_time_between_steps(pm_arb: Run, database_url: str) -> None:
@@ -189,7 +217,7 @@ def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> 
         assert " ".join(check["name"] for check in checks) == (
             "settings python embedded redis redis_aof redis_memory redis_disk postgres schema postgres_disk venue "
             "clock_venue clock_other markets geoblock sdk credentials wallet closed_only balance allowances "
-            "venue_orders relayer channels kill open_orders"
+            "venue_orders relayer scanners channels kill open_orders"
         )
         with psycopg.connect(database_url) as writer:
             writer.execute("UPDATE trading_state SET state = 'KILLED', why = 'fire'")

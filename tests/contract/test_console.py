@@ -16,9 +16,11 @@ import httpx
 import psycopg
 import pytest
 
+from pmarb import codec
 from pmarb.bus.streams import RedisBus
 from pmarb.db import views
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
+from pmarb.domain.scanners import ScannerReport
 from tests.ledgers import with_a_trade
 
 TOKEN = "a-long-enough-token"
@@ -74,6 +76,17 @@ def test_every_view_answers_with_exact_amounts(redis_url: str, database_url: str
         assert "<h1>" in client.get("/").text
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+async def test_the_status_holds_what_scanners_say_of_themselves(
+    redis_bus: RedisBus, redis_url: str, database_url: str
+) -> None:
+    report = ScannerReport(cpu_share=0.2, lag_ms=3.0, frames_per_s=9.0, markets=8, reference_error_median_bps=0.1)
+    await redis_bus.beat(service="scanner", member="one", ttl_ms=60_000, says=codec.encode_value(report))
+    with console(redis_url, database_url) as (client, _):
+        found = client.get("/status").json()["scanners"]
+    assert (found["alive"], found["needed"]) == (1, 1)
+    assert found["members"]["one"]["reference_error_median_bps"] == 0.1
 
 
 async def test_health_is_503_until_every_service_is_alive(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pmarb.clock import ManualClock
 from pmarb.domain.edge import max_buy_price, net_edge
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import Above, HourCandle, Outcome, Touch, Unknown
+from pmarb.domain.market import Above, HourCandle, Outcome, SpotTick, Touch, Unknown
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import SecondPrices, Stamp
 from pmarb.domain.values import NANOS
-from pmarb.venue.parse import PriceTick, Source
+from pmarb.venue.parse import PriceTick, Source, WireChange
 from services.scanner.board import Board
 from services.scanner.decide import Cooldown, Skip, SkipReason, find
 from services.scanner.explain import explained
@@ -305,3 +305,25 @@ def test_slow_markets_wait_for_their_turn_and_not_for_a_tick() -> None:
     board.drop("m1")
     board.look_at_slow(10)
     assert [one.looks for one in board.account()] == [1] * 4
+
+
+def test_a_book_whose_best_prices_stand_asks_once_a_second_while_it_is_too_dear() -> None:
+    clock = ManualClock(NOW)
+    allowed = limits(min_edge=Decimal("0.9"))
+    board = Board(assets=["btc"], limits=allowed, clock=clock, proofs=Proven(), on_found=lambda _o: None)
+    board.underlyings["btc"] = an_underlying(now=NOW)
+    up, down = a_book(UP_TOKEN, bid="0.49", ask="0.50"), a_book(DOWN_TOKEN, bid="0.50", ask="0.51")
+    board.add(a_market(settlement=SpotTick()), up=up, down=down)
+    board.refer({a_market().slug: 84_000.0})
+    board.on_books([up], NOW)
+    assert board.census() == {"5m": Counter(edge_too_thin=1)}
+    for _ in range(5):
+        up.change(WireChange(asset_id=UP_TOKEN, side="BUY", price="0.30", size="7"))
+        board.on_books([up], NOW + 100 * 1_000_000)
+    assert [one.looks for one in board.account()] == [1]
+    board.on_books([up], NOW + 1000 * 1_000_000)
+    assert [one.looks for one in board.account()] == [1]
+    up.change(WireChange(asset_id=UP_TOKEN, side="SELL", price="0.50", size="0"))
+    up.change(WireChange(asset_id=UP_TOKEN, side="SELL", price="0.51", size="5"))
+    board.on_books([up], NOW + 1001 * 1_000_000)
+    assert [one.looks for one in board.account()] == [1]

@@ -44,6 +44,7 @@ class MemoryBroker:
     def __init__(self) -> None:
         self.logs: dict[str, _Log] = defaultdict(_Log)
         self.alive: dict[tuple[str, str], float] = {}
+        self.said: dict[tuple[str, str], bytes] = {}
         self.arrived = asyncio.Event()
         self._ids = itertools.count(1)
 
@@ -100,12 +101,16 @@ class MemoryBus:
         names = [name for stream in Stream for name in (str(stream), f"{stream}.dead")]
         return {name: len(self.broker.logs[name].entries) for name in names}
 
-    async def beat(self, *, service: str, member: str, ttl_ms: int) -> None:
+    async def beat(self, *, service: str, member: str, ttl_ms: int, says: bytes = b"") -> None:
         self.broker.alive[service, member] = time.monotonic() + ttl_ms / 1000
+        self.broker.said[service, member] = says
 
     async def members(self, service: str) -> list[str]:
         now = time.monotonic()
         return sorted(m for (s, m), until in self.broker.alive.items() if s == service and until > now)
+
+    async def said(self, service: str) -> dict[str, bytes]:
+        return {member: self.broker.said[service, member] for member in await self.members(service)}
 
     async def ping(self) -> None:
         return None

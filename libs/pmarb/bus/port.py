@@ -101,11 +101,14 @@ class Bus(Publisher, Protocol):
     async def lengths(self) -> dict[str, int]:
         """Entries in every stream and dead-letter stream."""
 
-    async def beat(self, *, service: str, member: str, ttl_ms: int) -> None:
-        """Say that `member` of `service` is alive, for `ttl_ms` from now."""
+    async def beat(self, *, service: str, member: str, ttl_ms: int, says: bytes = b"") -> None:
+        """Say that `member` of `service` is alive, for `ttl_ms` from now, and what it `says` of itself."""
 
     async def members(self, service: str) -> list[str]:
         """Who of `service` is alive, sorted."""
+
+    async def said(self, service: str) -> dict[str, bytes]:
+        """What each living member of `service` said of itself last."""
 
     async def ping(self) -> None:
         """Raises BusUnavailable while the server is away."""

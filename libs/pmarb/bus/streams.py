@@ -79,15 +79,21 @@ class RedisBus:
                 pipe.xlen(name)
             return dict(zip(names, await pipe.execute(), strict=True))
 
-    async def beat(self, *, service: str, member: str, ttl_ms: int) -> None:
+    async def beat(self, *, service: str, member: str, ttl_ms: int, says: bytes = b"") -> None:
         async with translated():
-            await self._redis.set(f"alive:{service}:{member}", "1", px=ttl_ms)
+            await self._redis.set(f"alive:{service}:{member}", says, px=ttl_ms)
 
     async def members(self, service: str) -> list[str]:
         prefix = f"alive:{service}:"
         async with translated():
             keys = [key async for key in self._redis.scan_iter(match=f"{prefix}*", count=100)]
         return sorted(key.decode().removeprefix(prefix) for key in keys)
+
+    async def said(self, service: str) -> dict[str, bytes]:
+        members = await self.members(service)
+        async with translated():
+            values = await self._redis.mget([f"alive:{service}:{member}" for member in members]) if members else []
+        return {member: value for member, value in zip(members, values, strict=True) if value is not None}
 
     async def ping(self) -> None:
         """Raises BusUnavailable while Redis is away."""

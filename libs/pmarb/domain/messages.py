@@ -304,6 +304,7 @@ class AlertKind(StrEnum):
     RULES_CHANGED = "rules_changed"
     LIMITS_CHANGED = "limits_changed"
     GATE_CLOSED = "gate_closed"
+    SCANNERS_SHORT = "scanners_short"
     LEG_MISSED = "leg_missed"
     UNPAID = "unpaid"
     DEAD_LETTER = "dead_letter"

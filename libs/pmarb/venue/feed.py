@@ -341,16 +341,13 @@ class _Shard:
                 return
 
     def _take_changes(self, frame: PriceChangeFrame, changed: dict[str, LocalBook], ts_init: int) -> None:
-        ts_event = milliseconds(frame.timestamp)
-        last: dict[str, WireChange] = {}
-        for change in frame.price_changes:
-            book = self.books.get(change.asset_id)
-            if book is None or change.asset_id not in self.valid or book.outdated(ts_event):
-                continue
-            book.change(change)
-            last[change.asset_id] = change
+        ts_event, changes = milliseconds(frame.timestamp), frame.price_changes
+        last: dict[str, WireChange] = {change.asset_id: change for change in changes}
         for token, change in last.items():
-            book = self.books[token]
+            book = self.books.get(token)
+            if book is None or token not in self.valid or book.outdated(ts_event):
+                continue
+            book.take(changes)
             book.changed(digest=change.hash, ts_event=ts_event, ts_init=ts_init)
             if book.agrees(change.best_bid, change.best_ask):
                 changed[token] = book
