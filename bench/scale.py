@@ -67,6 +67,8 @@ def measured(*, markets: int, seconds: float) -> list[dict[str, Any]]:
     """The scanner's own summaries once it follows all markets, each with what the venue sent a second meanwhile."""
     with ephemeral() as endpoints, _crowd(markets) as url, _scanner(url, endpoints.redis_url) as lines:
         _followed(lines, markets)
+        httpx.get(f"{url}/go", timeout=30).raise_for_status()
+        _next_summary(lines, START_WITHIN)  # Of both paces
         found, end = [], time.monotonic() + seconds
         before, since = _sent(url), time.monotonic()
         while time.monotonic() < end:
@@ -76,7 +78,7 @@ def measured(*, markets: int, seconds: float) -> list[dict[str, Any]]:
                 summary | {"sent_per_s": (now["sent"] - before["sent"]) / (at - since), "late_s": now["late_s"]}
             )
             before, since = now, at
-        return found[1:]  # The first began before all were followed
+        return found
 
 
 def _followed(lines: "Queue[str]", markets: int) -> None:

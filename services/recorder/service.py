@@ -156,7 +156,7 @@ class RecorderService:
             self._keep("gamma", raw)  # It cannot be followed, but it was received
             log.warning("market_unreadable", slug=slug, reason=str(error))
             return
-        if not market.two_sided or not market.accepting:
+        if market.sides is None or not market.accepting:
             return
         self._seen.add(slug)
         self._open[slug] = market

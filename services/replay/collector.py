@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from pmarb.domain.evidence import Bet, Evidence, Paid, Sample
-from pmarb.domain.market import UP
 from pmarb.domain.messages import Opportunity
 
 
@@ -51,8 +50,8 @@ class Collector:
         self._pending.setdefault(opportunity.slug, []).append(pending)
         return pending
 
-    def decided(self, window: str, winner: str) -> None:
-        """The window's outcome is known."""
+    def decided(self, window: str, winner: str, *, first: str) -> None:
+        """The window's outcome is known; fair values are of its side `first`."""
         for glance in self._glances.pop(window, ()):
             self._samples.append(
                 Sample(
@@ -63,7 +62,7 @@ class Collector:
                     mid=glance.mid,
                     asks=glance.asks,
                     fee_rate=glance.fee_rate,
-                    happened=winner == UP,
+                    happened=winner == first,
                 )
             )
         self._bets += [_bet(pending, winner) for pending in self._pending.pop(window, ())]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from pmarb.domain.book import Book
-from pmarb.domain.market import DOWN, UP, MarketInfo, SpotTick
+from pmarb.domain.market import UP, ExchangeRule, MarketInfo, SpotTick
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.updown import Fair, fair_value, final, reference
@@ -62,6 +62,11 @@ class Window:
     def market(self) -> MarketInfo:
         return self.watched.market
 
+    @property
+    def first(self) -> str:
+        """The label of the side that fair values are of."""
+        return self.watched.labels[0] if self.watched.labels else UP
+
 
 class Engine:
     """State of one run. `seen` says what kinds of data there have been."""
@@ -77,6 +82,7 @@ class Engine:
         self.seen: set[str] = set()
         self._limits = limits
         self._cooldown = Cooldown(limits)
+        self._refused: set[str] = set()
         self._underlyings: dict[str, Underlying] = {}
         self._live: dict[str, list[Window]] = {}
         self._strikeless: dict[str, list[Window]] = {}
@@ -99,11 +105,14 @@ class Engine:
             self.agenda.run(until=now - 1)
 
     def announce(self, market: MarketInfo) -> None:
-        """A market that may be traded; one already known or without two sides is passed over."""
-        if market.slug in self.windows or not market.two_sided:
+        """A market that may be traded; one that has not two sides is refused, one already known passed over."""
+        if market.slug in self.windows:
+            return
+        if market.sides is None:
+            self.refuse(market.slug, market.family, str(SkipReason.UNKNOWN_RULE))
             return
         self.report.markets += 1
-        up, down = (LocalBook(market.token(label) or "", tick=market.tick) for label in (UP, DOWN))
+        up, down = (LocalBook(outcome.token, tick=market.tick) for outcome in market.sides)
         window = Window(
             watched=Watched(market=market, up=up, down=down),
             up=up,
@@ -121,6 +130,22 @@ class Engine:
         for tenth in range(1, GLANCES):
             due = market.opens_at + (market.closes_at - market.opens_at) * tenth // GLANCES
             self.agenda.at(due, partial(self._glance, window, tenth))
+
+    def refuse(self, slug: str, family: str, why: str) -> None:
+        """A market that cannot be followed: counted once, with its reason."""
+        if slug not in self._refused:
+            self._refused.add(slug)
+            self.report.markets += 1
+            self._account(family, why)
+
+    def _account(self, family: str, why: str) -> None:
+        """Count a market of a family as priced (no reason), or unpriced."""
+        found = self.report.families.setdefault(family or "unknown", Counter())
+        found[why or "priced"] += 1
+        if why:
+            self.report.unpriced[why] += 1
+        else:
+            self.report.priced += 1
 
     def underlying(self, asset: str) -> Underlying:
         found = self._underlyings.get(asset)
@@ -171,7 +196,7 @@ class Engine:
         market = window.market
         payouts = {outcome.token: ONE if outcome.label == winner else ZERO for outcome in market.outcomes}
         self.ledger.settle(payouts, now=now)
-        self.collector.decided(market.slug, winner)
+        self.collector.decided(market.slug, winner, first=window.first)
         self._live[market.underlying].remove(window)
         self._cooldown.forget(market.tokens)
 
@@ -181,10 +206,7 @@ class Engine:
         report = self.report
         for window in self.windows.values():
             report.skips.update({str(reason): count for reason, count in window.reasons.items()})
-            if window.priced:
-                report.priced += 1
-            else:
-                report.unpriced[_main_reason(window.reasons)] += 1
+            self._account(window.market.family, "" if window.priced else _main_reason(window.reasons))
         report.lacks = [what for what in ("book", "size", "spot", "oracle") if what not in self.seen]
         report.unsettled = len(self.ledger.held)
         report.decision_hash = self.ledger.digest()
@@ -207,8 +229,10 @@ class Engine:
                 waiting.remove(window)
 
     def _look_at_all(self, asset: str, now: int) -> None:
+        """Ask about all markets that a trade concerns; those of the exchange's candles are woken by their books."""
         for window in self._live.get(asset, ()):
-            self.look(window, now)
+            if not isinstance(window.market.settlement, ExchangeRule):
+                self.look(window, now)
 
     def look(self, window: Window, now: int) -> None:
         """Ask the rules about this market: its books or its price have changed."""
@@ -282,7 +306,7 @@ class Engine:
         if window is None:
             return None
         watched = window.watched
-        quotes = watched.up if watched.market.token(UP) == token else watched.down
+        quotes = watched.up if window.up.token == token else watched.down
         return None if quotes.empty else fresh(quotes.book(), proven=self._proven)
 
     def recent(self, token: str, now: int) -> Book | None:
@@ -296,14 +320,13 @@ class Engine:
     def _score(self, window: Window, winner: str) -> None:
         agreement, market = self.report.settlement, window.market
         agreement.known += 1
-        opening = window.our_strike if window.watched.stated_strike is None else window.watched.stated_strike
-        closing = final(market, window.underlying)
+        opening, closing = window.our_strike, final(market, window.underlying)
         if opening is not None and closing is not None:
             agreement.computed += 1
             agreement.agreed += (closing >= opening) == (winner == UP)
         if window.forecast is not None:
             agreement.forecasts += 1
-            agreement.squared_error += (window.forecast - (winner == UP)) ** 2
+            agreement.squared_error += (window.forecast - (winner == window.first)) ** 2
 
 
 def _main_reason(reasons: Counter[SkipReason]) -> str:

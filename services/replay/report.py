@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,10 @@ from pmarb.domain.values import ZERO
 
 @dataclass(slots=True, kw_only=True)
 class Agreement:
-    """Our reading of the settlement rule against what the venue recorded."""
+    """Our reading of the settlement rule against what the venue recorded.
+
+    `computed` are windows with the oracle's ticks at both ends: nothing that the venue told of a price enters them.
+    """
 
     known: int = 0
     computed: int = 0
@@ -28,6 +32,7 @@ class Agreement:
             "known": self.known,
             "computed": self.computed,
             "agreed": self.agreed,
+            "agreed_share": round(self.agreed / self.computed, 5) if self.computed else None,
             "strike_error_bps_median": round(errors[len(errors) // 2], 3) if errors else None,
             "strike_error_bps_max": round(errors[-1], 3) if errors else None,
             "mid_window_forecasts": self.forecasts,
@@ -56,6 +61,7 @@ class TapeReport:
     fees: Decimal = ZERO
     pnl: Decimal = ZERO
     unpriced: Counter[str] = field(default_factory=Counter)
+    families: dict[str, Counter[str]] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
     settlement: Agreement = field(default_factory=Agreement)
     decision_hash: str = ""
@@ -68,6 +74,7 @@ class TapeReport:
             "markets": self.markets,
             "priced": self.priced,
             "unpriced": dict(self.unpriced.most_common()),
+            "families": {name: dict(found.most_common()) for name, found in sorted(self.families.items())},
             "lacks": self.lacks,
             "malformed": self.malformed,
             "looks": self.looks,
@@ -111,9 +118,18 @@ class Report:
             "fees": str(sum((tape.fees for tape in self.tapes), ZERO)),
             "pnl": str(sum((tape.pnl for tape in self.tapes), ZERO)),
             "fills_by": by_mode(joined(tuple(tape.evidence for tape in self.tapes))),
+            "settlement": settled(self.tapes),
             "decision_hash": self.decision_hash,
             "tapes": [tape.as_dict() for tape in self.tapes],
         }
+
+
+def settled(tapes: Sequence[TapeReport]) -> dict[str, Any]:
+    """Of windows with the oracle's ticks at both ends, how many we decide as the venue did."""
+    computed = sum(tape.settlement.computed for tape in tapes)
+    agreed = sum(tape.settlement.agreed for tape in tapes)
+    share = round(agreed / computed, 5) if computed else None
+    return {"computed": computed, "agreed": agreed, "agreed_share": share}
 
 
 def by_mode(evidence: Evidence) -> dict[str, Any]:

@@ -112,7 +112,11 @@ class TapeReplay:
 
     def _on_gamma(self, raw: msgspec.Raw, now: int) -> None:
         body = tape.strip(plain(raw))
-        market = gamma.market_from(body)
+        try:
+            market = gamma.market_from(body)
+        except ParseError:
+            self._engine.refuse(str(body.get("slug", "?")) if isinstance(body, dict) else "?", "", "unreadable")
+            raise
         if not market.closed:
             self._engine.announce(market)
             return

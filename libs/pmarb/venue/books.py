@@ -8,13 +8,13 @@ from typing import Final
 from pmarb.domain.book import Book, Level, mirror
 from pmarb.domain.values import ZERO
 from pmarb.venue.parse import (
+    MOST_SHARES,
     UNIT,
     BestBidAskFrame,
     BookFrame,
     ParseError,
     WireChange,
     WireLevel,
-    known_shares,
     known_units,
     milliseconds,
     number,
@@ -96,27 +96,27 @@ class LocalBook:
 
     def take(self, changes: Iterable[WireChange]) -> str | None:
         """The same for those of a frame's changes that are ours; the hash of the last one."""
-        token, last, known, sizes = self.token, None, known_units, known_shares
+        token, last, known, size = self.token, None, known_units, ""
         bids, asks = self._bids, self._asks
-        for change in changes:  # A third of a million a second with a thousand markets: what is known costs no call
-            if change.asset_id != token:
-                continue
-            last, price, size = change.hash, change.price, change.size
-            units = known[price] if price in known else price_units(price)
-            shares = sizes[size] if size in sizes else shares_in(size)
-            if change.side == "BUY":
+        try:
+            for change in changes:  # Thousands of times a second with many markets: what is usual costs no call
+                if change.asset_id != token:
+                    continue
+                last, price, size = change.hash, change.price, change.size
+                units = known[price] if price in known else price_units(price)
+                shares = float(size)
+                if not 0.0 <= shares < MOST_SHARES:
+                    raise ParseError(f"size was {size[:40]!r}")
+                levels = bids if change.side == "BUY" else asks
                 if shares:
-                    bids[units] = size
-                    if units > self._bid:
-                        self._bid = units
-                elif bids.pop(units, None) is not None and units == self._bid:
-                    self._bid = max(bids, default=0)
-            elif shares:
-                asks[units] = size
-                if units < self._ask:
-                    self._ask = units
-            elif asks.pop(units, None) is not None and units == self._ask:
-                self._ask = min(asks, default=UNIT)
+                    levels[units] = size
+                else:
+                    levels.pop(units, None)
+        except ParseError:
+            raise
+        except ValueError:
+            raise ParseError(f"size was {size[:40]!r}") from None
+        self._bid, self._ask = max(bids, default=0), min(asks, default=UNIT)
         return last
 
     def changed(self, *, digest: str | None, ts_event: int, ts_init: int) -> None:

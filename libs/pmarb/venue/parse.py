@@ -183,17 +183,13 @@ def price_units(text: str) -> int:
     """
     found = known_units.get(text)
     if found is None:
-        if len(known_units) > MOST_KNOWN:
+        if len(known_units) > 50_000:  # The text is the venue's: it must not be able to fill our memory
             known_units.clear()
         found = known_units[text] = _exact_units(text)
     return found
 
 
-_MOST_SHARES: Final = 1e15
-MOST_KNOWN: Final = 50_000
-"""Texts remembered: they are the venue's, and it must not be able to fill our memory."""
-known_shares: Final[dict[str, float]] = {}
-"""What `shares_in` has found so far."""
+MOST_SHARES: Final = 1e15
 
 
 def shares_in(text: str) -> float:
@@ -202,19 +198,13 @@ def shares_in(text: str) -> float:
     Raises:
         ParseError: for anything that is not a number from 0, or one beyond all reason.
     """
-    found = known_shares.get(text)
-    if found is not None:
-        return found
     try:
         size = float(text)
     except ValueError:
         size = -1.0
-    if not 0.0 <= size < _MOST_SHARES:
-        raise ParseError(f"size was {text[:40]!r}")
-    if len(known_shares) > MOST_KNOWN:
-        known_shares.clear()
-    known_shares[text] = size
-    return size
+    if 0.0 <= size < MOST_SHARES:
+        return size
+    raise ParseError(f"size was {text[:40]!r}")
 
 
 def _exact_units(text: str) -> int:
