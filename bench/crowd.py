@@ -151,7 +151,8 @@ def app(crowd: Crowd, market_port: int) -> Starlette:
 
     async def books(request: Request) -> Response:
         wanted = [entry["token_id"] for entry in await request.json()]
-        return JSONResponse([crowd.by_token[token].book(token) for token in wanted if token in crowd.by_token])
+        found = [crowd.by_token[token].book(token) for token in wanted if token in crowd.by_token]
+        return Response(b"[" + b",".join(found) + b"]", media_type="application/json")
 
     async def klines(request: Request) -> Response:
         query = request.query_params

@@ -8,7 +8,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -61,6 +61,15 @@ class Script:
     opening: bytes
     frames: tuple[bytes, ...]
     books: tuple[tuple[dict[int, int], dict[int, int]], ...]
+    _told: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+
+    def book(self, at: int, token: bytes) -> bytes:
+        """A book as JSON, made once."""
+        found = self._told.get((at, token))
+        if found is None:
+            book = self.books[at] if token == UP else _mirrored(self.books[at])
+            found = self._told[at, token] = json.dumps(_book(token, book)).encode()
+        return found
 
 
 def a_script(seed: int) -> Script:
@@ -162,7 +171,7 @@ class Market:
 
     def opening(self) -> bytes:
         """Both books as they are."""
-        return self._filled(_both(self.script.books[self.at]))
+        return self._filled(b"[" + self.script.book(self.at, UP) + b"," + self.script.book(self.at, DOWN) + b"]")
 
     def next(self) -> bytes:
         """The next frame; a whole book where the script begins again."""
@@ -172,11 +181,9 @@ class Market:
         self.at += 1
         return self._filled(self.script.frames[self.at - 1])
 
-    def book(self, token: str) -> dict[str, Any]:
+    def book(self, token: str) -> bytes:
         """What REST says."""
-        book = self.script.books[self.at]
-        found = _book(UP, book) if token == self.tokens[0] else _book(DOWN, _mirrored(book))
-        return found | {"asset_id": token, "market": self.body["conditionId"], "timestamp": str(now_ms())}
+        return self._filled(self.script.book(self.at, UP if token == self.tokens[0] else DOWN))
 
     def _filled(self, raw: bytes) -> bytes:
         for name, value in self._names:

@@ -141,6 +141,16 @@ def test_a_change_older_than_a_rest_snapshot_is_passed_over() -> None:
     assert not book.snapshot(parse.BookFrame(asset_id="1", bids=[], asks=[], timestamp=4000), ts_init=1)
 
 
+def test_a_rest_snapshot_that_the_stream_has_overtaken_changes_nothing() -> None:
+    book = a_book("1", bid="0.49", ask="0.50", at=1_000_000_000)
+    book.change(parse.WireChange(asset_id="1", side="BUY", price="0.48", size="3"))
+    book.changed(digest="h", ts_event=6_000_000_000, ts_init=9)
+    assert not book.rest_snapshot(parse.BookFrame(asset_id="1", bids=[], asks=[], timestamp=5999), ts_init=1)
+    assert (book.bid, book.hash) == (0.49, "h")
+    assert book.rest_snapshot(parse.BookFrame(asset_id="1", bids=[], asks=[], timestamp=6000), ts_init=1)
+    assert book.bid == 0.0
+
+
 def test_a_mirrored_book_is_the_other_side() -> None:
     other = a_book("2", bid="0.30", ask="0.34", size="7")
     mirrored = MirrorBook("1", other).book()

@@ -84,8 +84,11 @@ class LocalBook:
         return True
 
     def rest_snapshot(self, frame: BookFrame, *, ts_init: int) -> bool:
-        """The same from REST; later changes that are older than it are passed over."""
-        if not self.snapshot(frame, ts_init=ts_init):
+        """The same from REST; later changes that are older than it are passed over.
+
+        False if the stream has told something newer while the answer was on its way: it would undo that.
+        """
+        if milliseconds(frame.timestamp) < self.ts_event or not self.snapshot(frame, ts_init=ts_init):
             return False
         self._floor = self.ts_event
         return True

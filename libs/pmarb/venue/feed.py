@@ -271,8 +271,9 @@ class _Shard:
             if book is None:
                 continue
             try:
-                same = frame.asset_id in self.valid and book.same_as(frame)
-                if not same and book.rest_snapshot(frame, ts_init=ts_init):
+                if not (frame.asset_id in self.valid and book.same_as(frame)):
+                    if not book.rest_snapshot(frame, ts_init=ts_init):
+                        continue
                     self._counters.snapshots += 1
                     moved.append(book)
             except ParseError:
