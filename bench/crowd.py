@@ -258,7 +258,7 @@ async def main(markets: int) -> None:
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - it knows no event
             await asyncio.sleep(0.01)
-        print(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", flush=True)
+        print(f"http://127.0.0.1:{next(iter(server.servers[0].sockets)).getsockname()[1]}", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         server.should_exit = True
         await serving

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import Empty, Queue
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import httpx
 
@@ -141,14 +141,18 @@ def _scanner(url: str, redis_url: str) -> Iterator["Queue[str]"]:
         command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        output = process.stdout
-        reader = threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
         reader.start()
         try:
             yield lines
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _read(output: IO[str], lines: "Queue[str]") -> None:
+    for line in output:
+        lines.put(line)
 
 
 def main() -> None:
