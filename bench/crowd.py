@@ -252,7 +252,7 @@ async def main(markets: int) -> None:
     """Serve until stdin ends; the first line on stdout says where."""
     crowd = Crowd(markets)
     async with serve(crowd.serve, "127.0.0.1", 0, compression=None) as channel:
-        port = channel.sockets[0].getsockname()[1]
+        port = next(iter(channel.sockets)).getsockname()[1]
         config = uvicorn.Config(app(crowd, port), host="127.0.0.1", port=0, log_level="critical")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
