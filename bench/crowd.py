@@ -123,38 +123,57 @@ def price(asset: str, second: int) -> float:
     return PRICES[asset] * (1 + random.Random(f"{asset}{second}").gauss(0.0, 1e-4))
 
 
-def app(crowd: Crowd, market_port: int) -> Starlette:
+class Pages:
     """Everything but the market channel."""
 
-    async def ready(request: Request) -> Response:
+    def __init__(self, crowd: Crowd, market_port: int) -> None:
+        self._crowd = crowd
+        self._market_port = market_port
+
+    def app(self) -> Starlette:
+        routes = [
+            Route("/sandbox/ready", self.ready),
+            Route("/gamma/markets/slug/{slug}", self.by_slug),
+            Route("/gamma/events/keyset", self.events),
+            Route("/clob/clob-markets/{condition}", self.clob_market),
+            Route("/clob/books", self.books, methods=["POST"]),
+            Route("/spot/api/v3/klines", self.klines),
+            Route("/sent", self.sent),
+            Route("/go", self.go),
+        ]
+        sockets = {"/spot/stream": _spot, "/coinbase": _coinbase, "/rtds": _rtds, "/polybolt": _silent}
+        return Starlette(routes=[*routes, *(WebSocketRoute(path, serving) for path, serving in sockets.items())])
+
+    async def ready(self, request: Request) -> Response:
         host = request.headers["host"]
         http, ws = f"http://{host}", f"ws://{host}"
-        urls = {"gamma": f"{http}/gamma", "clob": f"{http}/clob", "ws_market": f"ws://127.0.0.1:{market_port}"}
+        urls = {"gamma": f"{http}/gamma", "clob": f"{http}/clob", "ws_market": f"ws://127.0.0.1:{self._market_port}"}
         urls |= {"ws_user": f"{ws}/none", "rtds": f"{ws}/rtds", "spot": f"{ws}/spot", "coinbase": f"{ws}/coinbase"}
         account = {"api_key": "k", "secret": "s", "passphrase": "p"}
         clock = {"speed": 1.0, "anchor_ns": 0}
         return JSONResponse(urls | {"polybolt": f"{ws}/polybolt", "accounts": [account], "clock": clock})
 
-    async def by_slug(request: Request) -> Response:
-        found = crowd.window(request.path_params["slug"])
+    async def by_slug(self, request: Request) -> Response:
+        found = self._crowd.window(request.path_params["slug"])
         return JSONResponse({}, 404) if found is None else JSONResponse(found.body)
 
-    async def events(request: Request) -> Response:
+    async def events(self, request: Request) -> Response:
         asset = next((a for a, name in NAMES.items() if name.lower() == request.query_params.get("tag_slug")), "")
-        return JSONResponse({"events": crowd.events(asset) if asset else [], "next_cursor": None})
+        return JSONResponse({"events": self._crowd.events(asset) if asset else [], "next_cursor": None})
 
-    async def clob_market(request: Request) -> Response:
-        found = crowd.by_condition[request.path_params["condition"]].body
+    async def clob_market(self, request: Request) -> Response:
+        found = self._crowd.by_condition[request.path_params["condition"]].body
         pairs = zip(json.loads(found["outcomes"]), json.loads(found["clobTokenIds"]), strict=True)
         tokens = [{"o": label, "t": token} for label, token in pairs]
         return JSONResponse({"t": tokens, "fd": {"r": 0.07, "e": 1, "to": True}, "mts": 0.01, "itode": True})
 
-    async def books(request: Request) -> Response:
+    async def books(self, request: Request) -> Response:
+        known = self._crowd.by_token
         wanted = [entry["token_id"] for entry in await request.json()]
-        found = [crowd.by_token[token].book(token) for token in wanted if token in crowd.by_token]
+        found = [known[token].book(token) for token in wanted if token in known]
         return Response(b"[" + b",".join(found) + b"]", media_type="application/json")
 
-    async def klines(request: Request) -> Response:
+    async def klines(self, request: Request) -> Response:
         query = request.query_params
         asset, start = query["symbol"].lower().removesuffix("usdt"), int(query["startTime"]) // 1000
         width = {"1s": 1, "1m": 60, "1h": 3600}[query["interval"]]
@@ -162,30 +181,13 @@ def app(crowd: Crowd, market_port: int) -> Starlette:
         rows = [[second * 1000, *[f"{price(asset, second):.8f}"] * 4] for second in seconds]
         return JSONResponse(rows)
 
-    async def go(_request: Request) -> Response:
-        crowd.pace = 1.0
+    async def go(self, _request: Request) -> Response:
+        self._crowd.pace = 1.0
         return JSONResponse({})
 
-    async def sent(_request: Request) -> Response:
-        late, crowd.late_s = crowd.late_s, 0.0
-        return JSONResponse({"sent": crowd.sent, "late_s": late})
-
-    return Starlette(
-        routes=[
-            Route("/sandbox/ready", ready),
-            Route("/gamma/markets/slug/{slug}", by_slug),
-            Route("/gamma/events/keyset", events),
-            Route("/clob/clob-markets/{condition}", clob_market),
-            Route("/clob/books", books, methods=["POST"]),
-            Route("/spot/api/v3/klines", klines),
-            Route("/sent", sent),
-            Route("/go", go),
-            WebSocketRoute("/spot/stream", _spot),
-            WebSocketRoute("/coinbase", _coinbase),
-            WebSocketRoute("/rtds", _rtds),
-            WebSocketRoute("/polybolt", _silent),
-        ]
-    )
+    async def sent(self, _request: Request) -> Response:
+        late, self._crowd.late_s = self._crowd.late_s, 0.0
+        return JSONResponse({"sent": self._crowd.sent, "late_s": late})
 
 
 async def _spot(socket: WebSocket) -> None:
@@ -253,7 +255,7 @@ async def main(markets: int) -> None:
     crowd = Crowd(markets)
     async with serve(crowd.serve, "127.0.0.1", 0, compression=None) as channel:
         port = next(iter(channel.sockets)).getsockname()[1]
-        config = uvicorn.Config(app(crowd, port), host="127.0.0.1", port=0, log_level="critical")
+        config = uvicorn.Config(Pages(crowd, port).app(), host="127.0.0.1", port=0, log_level="critical")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
         while not server.started:  # noqa: ASYNC110 - it knows no event
