@@ -1,5 +1,6 @@
 """What the rules do at the edges of their ranges: refuse what is impossible, and say nothing where nothing is known."""
 
+import random
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -16,7 +17,9 @@ from pmarb.domain.edge import max_buy_price
 from pmarb.domain.fair import DEFAULT_MODEL, Fair, Missing, Model
 from pmarb.domain.fairvalue import Moments, cumulative, error_terms, twap_moments
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import Above, SpotTick, Touch
+from pmarb.domain.forecasts import score
+from pmarb.domain.market import Above, Outcome, SpotTick, Touch
+from pmarb.domain.messages import AlertKind, Merge, MergedPart
 from pmarb.domain.proportion import wilson
 from pmarb.domain.sequential import Decision, sprt
 from pmarb.domain.sizing import Record, fixed
@@ -24,7 +27,11 @@ from pmarb.domain.underlying import SecondPrices, Stamp, Underlying
 from pmarb.domain.updown import fair_value, settled_by
 from pmarb.domain.values import NANOS, Side
 from pmarb.domain.volatility import BlendedVolatility
+from services.alerter.decide import alert_for
+from services.executor.decide import Skip as NotSent
+from services.executor.decide import SkipReason as NotSentReason
 from services.scanner.decide import Skip, SkipReason, find
+from tests.evidence import samples_with
 from tests.scanning import START, UP_TOKEN, a_book, a_market, a_watched, an_underlying, limits
 
 NOW = (START + 150) * NANOS
@@ -42,6 +49,7 @@ FEES = FeeSchedule(Decimal("0.07"))
         (lambda: FEES.fee(shares=Decimal(-1), price=Decimal("0.5")), "below 0"),
         (lambda: FEES.fee(shares=Decimal(1), price=Decimal(2)), "not in"),
         (lambda: FeeSchedule(Decimal("0.07"), Decimal(-1)), "exponent was"),
+        (lambda: FeeSchedule(Decimal(2)), "rate was"),
         (lambda: wilson(3, 2), "no proportion"),
     ],
 )
@@ -215,3 +223,51 @@ def test_a_fee_of_another_shape_is_looked_at_by_its_shape() -> None:
     bent = a_watched(proven=NOW, fees=FeeSchedule(Decimal("0.25"), Decimal(2)))
     assert reason(bent, risen) is None
     assert reason(flat, risen) is SkipReason.EDGE_TOO_THIN
+
+
+def test_in_the_last_minute_a_tie_is_not_bet_on() -> None:
+    late = (START + 240) * NANOS
+    assert reason(a_watched(proven=late), an_underlying(now=late), now=late, near_tie_bps=1e6) is SkipReason.NEAR_TIE
+    assert reason(a_watched(proven=late), an_underlying(now=late), now=late + 1) is SkipReason.TOO_LATE
+
+
+# --- what is told of it -----------------------------------------------------------------------------------------------
+
+
+def test_samples_without_a_middle_score_the_model_alone() -> None:
+    alone = tuple(replace(sample, mid=None) for sample in samples_with(0.05, 0.05, windows=40))
+    found = score(alone, random.Random(1), rounds=50)
+    assert found is not None
+    assert found.brier_model < 0.25
+    assert (found.brier_market, found.gap) == (None, None)
+    assert score((), random.Random(1), rounds=50) is None
+
+
+def test_a_market_of_three_outcomes_has_no_two_sides() -> None:
+    three = tuple(Outcome(label=label, token=str(n)) for n, label in enumerate(("Up", "Down", "Even")))
+    twins = (Outcome(label="Up", token="1"), Outcome(label="Down", token="1"))
+    assert a_market(outcomes=three).sides is None
+    assert a_market(outcomes=twins).sides is None
+
+
+def test_a_merge_is_told_as_a_trade_and_a_skip_with_its_values() -> None:
+    part = MergedPart(
+        token="1", outcome="Up", shares=Decimal(5), cost=Decimal(2), fees=Decimal(0), payout=Decimal("2.5")
+    )
+    merge = Merge(
+        merge_id="m",
+        market="0xc0",
+        slug="btc",
+        parts=(part,),
+        payout=Decimal(5),
+        pnl=Decimal("0.5"),
+        equity=Decimal(300),
+        ts_event=1,
+        ts_init=1,
+    )
+    alert = alert_for(merge, large_loss_usd=Decimal(20), now=2)
+    assert alert is not None
+    assert (alert.kind, alert.dedupe_key) == (AlertKind.TRADE, "merged:m")
+    assert alert_for(alert, large_loss_usd=Decimal(20), now=3) is alert
+    skipped = NotSent(reason=NotSentReason.PRICE_MOVED, detail="limit=0.5")
+    assert skipped.cause == "skipped: price_moved limit=0.5"
