@@ -19,7 +19,6 @@ from dotenv import dotenv_values
 
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
-from pmarb.db.migrate import upgrade
 from pmarb.embedded import EmbeddedError, EmbeddedServers, Endpoints
 from services.cli import runfile
 from services.cli.children import Child, OnLine, Program, WrongSettings
@@ -126,6 +125,8 @@ class Stack:
             raise Trouble(f"The embedded servers did not start: {error}", FAILED) from None
 
     async def _migrate(self, endpoints: Endpoints) -> None:
+        from pmarb.db.migrate import upgrade  # Half the start of every other command, which needs none of it
+
         try:
             await asyncio.to_thread(upgrade, endpoints.database_url)
         except psycopg.OperationalError as error:

@@ -32,8 +32,8 @@ def why(
 ) -> None:
     """Why was this traded, or not: every question asked, what was found, what it had to be, and the day's funnel.
 
-    For a market, the scanner's questions stand as they were at the end of the ten seconds around that time; the ledger
-    keeps three days of them.
+    For a market, the scanner's questions stand as they were at the end of the ten seconds around that time; what is
+    older than three days is kept as one answer for ten minutes.
     """
     with context.ledger(context.settings()) as ledger:
         ids = lives.find_ids(ledger, target)

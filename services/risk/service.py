@@ -57,7 +57,7 @@ from services.risk.tripwire import changed
 log = logs.get(__name__)
 
 BACKLOG = 20_000
-KEPT = 3 * DAY  # Scans, and rules of markets gone by
+KEPT = 3 * DAY  # Every scan, and rules of markets gone by
 KEEP_MS = 600_000  # Streams keep ten minutes of what every group has read
 
 
@@ -350,10 +350,12 @@ class RiskService:
             await scans.store(self._db, seen)
 
     async def _forget_old(self) -> None:
-        before = self._clock.now() - KEPT
+        before, more = self._clock.now() - KEPT, True
         async with self._db_turn:
-            await scans.forget(self._db, before=before)
             await rules.forget(self._db, before=before)
+        while more:
+            async with self._db_turn:
+                more = await scans.compact(self._db, before=before)
 
     async def _summary(self) -> None:
         if self._counts:

@@ -105,7 +105,9 @@ def funnel(connection: Connection, *, at: int) -> Funnel:
     start = at // DAY_NS * DAY_NS
     span = (start, start + DAY_NS)
     seen = connection.execute(
-        "SELECT coalesce(sum(looks), 0), coalesce(sum(found), 0) FROM scans WHERE until >= %s AND until < %s", span
+        "SELECT coalesce(sum(looks), 0), coalesce(sum(found), 0) FROM scans"
+        " WHERE slug = '' AND until >= %s AND until < %s",
+        span,
     ).fetchone()
     fills = connection.execute(
         "SELECT count(*) FROM trades WHERE status <> 'failed' AND ts_event >= %s AND ts_event < %s", span
@@ -126,7 +128,7 @@ def funnel(connection: Connection, *, at: int) -> Funnel:
 
 _BY_SKIP: LiteralString = """
     SELECT key AS name, sum(value::bigint)::bigint AS count FROM scans, jsonb_each_text(skips)
-    WHERE until >= %s AND until < %s GROUP BY 1 ORDER BY 2 DESC, 1"""
+    WHERE slug = '' AND until >= %s AND until < %s GROUP BY 1 ORDER BY 2 DESC, 1"""
 _BY_VERDICT: LiteralString = """
     SELECT verdict AS name, count(*) AS count FROM verdicts WHERE judged_at >= %s AND judged_at < %s GROUP BY 1"""
 _BY_REASON: LiteralString = """
