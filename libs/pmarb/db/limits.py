@@ -24,12 +24,15 @@ WITH of_token AS (
     FROM orders LEFT JOIN verdicts v USING (opportunity_id) ORDER BY token, created_at),
 returns AS (
     SELECT strategy, s.pnl / (s.cost + s.fees) AS gain
-    FROM settlements s JOIN of_token USING (token) WHERE s.cost + s.fees > 0)
+    FROM settlements s JOIN of_token USING (token) WHERE s.cost + s.fees > 0
+    UNION ALL
+    SELECT strategy, sum(payout - cost - fees) / sum(cost + fees)
+    FROM merges JOIN of_token USING (token) GROUP BY strategy, merge_id HAVING sum(cost + fees) > 0)
 SELECT strategy, count(*), sum(gain), sum(gain * gain) FROM returns GROUP BY strategy
 """
 
 
 async def records(connection: Connection) -> dict[str, Record]:
-    """What each strategy's settled positions earned for a dollar staked."""
+    """What each strategy's settled positions, and pairs merged before, earned for a dollar staked."""
     cursor = await connection.execute(_RECORDS)
     return {row[0]: Record(count=row[1], total=row[2], squares=row[3]) async for row in cursor}
