@@ -70,7 +70,7 @@ def close(
 ) -> None:
     """Lock it again. Evidence for another opening counts from now on."""
     _note(context.settings(), opened=False, why=reason, criteria=())
-    say("The gate is locked. Risk denies everything real within a minute.")
+    say("The gate is locked: no real order is written from now on. What is open is still settled.")
 
 
 def found(of: Settings, tapes: list[Path], rounds: int) -> tuple[Criterion, ...]:

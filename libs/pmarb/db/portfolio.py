@@ -124,13 +124,21 @@ async def capital(connection: Connection) -> Decimal:
     return Decimal(row[0]) if row else ZERO
 
 
+_RESUMES = """
+WITH log AS (SELECT state, who, ts_event, lag(state) OVER (ORDER BY id) AS before FROM state_log),
+resumed AS (SELECT ts_event, before FROM log WHERE state = 'ACTIVE' AND who <> 'risk'),
+moved AS (SELECT max(ts_event) AS at FROM entries WHERE kind = 'deposit' AND starts_with(ref, 'mode:'))
+SELECT greatest(0, (SELECT max(ts_event) FROM resumed), (SELECT at FROM moved)),
+    greatest(0, (SELECT max(ts_event) FROM resumed WHERE before = 'KILLED'), (SELECT at FROM moved))
+"""
+
+
 async def resumes(connection: Connection) -> tuple[int, int]:
-    """When a person last resumed trading, and when one last did so after a kill; 0 for never."""
-    cursor = await connection.execute(
-        "SELECT coalesce(max(ts_event), 0), coalesce(max(ts_event) FILTER (WHERE before = 'KILLED'), 0)"
-        " FROM (SELECT state, who, ts_event, lag(state) OVER (ORDER BY id) AS before FROM state_log) AS log"
-        " WHERE state = 'ACTIVE' AND who <> 'risk'"
-    )
+    """When a person last resumed trading, and when one last did so after a kill; 0 for never.
+
+    Where the ledger went on with another wallet both begin anew: what was lost on paper is nobody's loss.
+    """
+    cursor = await connection.execute(_RESUMES)
     row = await cursor.fetchone()
     return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
