@@ -15,7 +15,7 @@ from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS
 from services.cli.words import reason as in_words
 from services.risk.portfolio import Outcome, Portfolio
-from tests.builders import a_leg, an_opportunity
+from tests.builders import a_leg, a_set, a_set_leg, an_opportunity
 from tests.judging import AT, LIMITS, TODAY, Reason, a_portfolio, an_answer, another, approved, denied, lost
 
 ANY_RATE: Final = replace(LIMITS, orders_per_second=99)
@@ -29,6 +29,11 @@ def an(**changes: Any) -> Callable[[], Rejection]:
 def of(limits: Limits = LIMITS, **changes: Any) -> Callable[[], Rejection]:
     """Of a sound opportunity, in a portfolio with these fields."""
     return lambda: denied(an_opportunity(), a_portfolio(**changes), limits)
+
+
+def of_set(opportunity: Opportunity) -> Callable[[], Rejection]:
+    roomy = replace(LIMITS, order_usd=Decimal(20), order_pct=Decimal("0.05"))
+    return lambda: denied(opportunity, a_portfolio(capital=Decimal(500)), roomy)
 
 
 def capped(**changes: Any) -> Callable[[], Rejection]:
@@ -67,6 +72,10 @@ CASES: Final[dict[Reason, tuple[Callable[[], Rejection], str]]] = {
     Reason.EXPIRED: (an(expires_at=AT - NANOS), "late_ms=1000 limit=0"),
     Reason.CLOCK_SKEW: (an(ts_init=AT + NANOS), "ahead_ms=1000 limit=250"),
     Reason.STALE_BOOK: (an(legs=(a_leg(book_ts_init=AT - NANOS),)), "book_age_ms=1000 limit=500"),
+    Reason.LEG_SKEW: (
+        of_set(a_set(legs=(a_set_leg(0), a_set_leg(1, book_ts_init=AT - NANOS)))),
+        "leg_skew_ms=1000 limit=250",
+    ),
     Reason.STALE_SPOT: (an(spot_ts_init=AT - 2 * NANOS), "spot_age_ms=2000 limit=1000"),
     Reason.STALE_REFERENCE: (an(reference_ts_init=AT - 6 * NANOS), "settlement_age_ms=6000 limit=5000"),
     Reason.CROSSED_BOOK: (an(mid=Decimal("0.5")), "mid_below_offer=0.5 limit=0.5"),
@@ -79,6 +88,7 @@ CASES: Final[dict[Reason, tuple[Callable[[], Rejection], str]]] = {
     Reason.TOO_LATE: (an(expiry=AT + 59 * NANOS), "left_s=59 limit=60"),
     Reason.UNKNOWN_FEE: (an(legs=(a_leg(fee_rate=Decimal("0.11")),)), "rate,exponent=0.11,1 limit=0.1,8"),
     Reason.EDGE_TOO_THIN: (an(fair=Decimal("0.53"), threshold=Decimal(0)), "net_edge=0.0125 limit=0.02"),
+    Reason.LEG_RISK: (of_set(a_set("0.50", "0.44")), "edge_after_leg_risk=0.0177 limit=0.02"),
     Reason.TOO_MANY_ORDERS: (after(4, another(9)), "orders_open=4 limit=4"),
     Reason.TOO_MANY_POSITIONS: (after(5, another(9), replace(ANY_RATE, max_open_orders=9)), "positions=5 limit=5"),
     Reason.BELOW_MINIMUM: (an(legs=(a_leg(shares=Decimal("4.99")),)), "shares_displayed=4.99 limit=5"),
