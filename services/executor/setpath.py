@@ -47,7 +47,9 @@ class SetPath:
             "postgres", Unavailable, lambda: self._shop.sets.begin(approval, deadline=deadline, now=now)
         )
         if not begun:  # Delivered again: how its legs stand is all there is to say, `SetEnder` ends it
-            known = await self._shop.orders.of_opportunity(approval.opportunity_id)
+            known = await persistently(
+                "postgres", Unavailable, lambda: self._shop.orders.of_opportunity(approval.opportunity_id)
+            )
             return [message for stored in known for message in reports.standing(stored, now=now)]
         log.info(
             "set_begun",

@@ -1,7 +1,7 @@
 """What risk's questions are asked of, and what an answer looks like. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -49,7 +49,8 @@ class Case:
     """One opportunity before one portfolio at one time.
 
     `fees` are there, by leg, once they were found sane; `least` shares, what they `needed` and the `caps` once its size
-    was asked for; `held` is all exposure.
+    was asked for; `held` is all exposure. `whole` are the numbers of all legs; several make a set, whose legs are worth
+    something together only.
     """
 
     opportunity: Opportunity
@@ -62,23 +63,18 @@ class Case:
     needed: Decimal = ZERO
     held: Decimal = ZERO
 
-    @property
-    def legs(self) -> tuple[Leg, ...]:
-        return self.opportunity.legs
+    legs: tuple[Leg, ...] = field(init=False)
+    whole: tuple[int, ...] = field(init=False)
+    is_set: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.legs = self.opportunity.legs
+        self.whole = tuple(range(len(self.legs)))
+        self.is_set = len(self.legs) > 1
 
     @property
     def leg(self) -> Leg:
-        return self.opportunity.legs[0]
-
-    @property
-    def whole(self) -> tuple[int, ...]:
-        """The numbers of all legs."""
-        return tuple(range(len(self.legs)))
-
-    @property
-    def is_set(self) -> bool:
-        """Whether several legs are worth something together only."""
-        return len(self.legs) > 1
+        return self.legs[0]
 
     @property
     def step(self) -> Decimal:

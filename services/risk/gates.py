@@ -69,9 +69,9 @@ def _leg_shape(leg: Leg) -> Gate:
 
 def _of_legs(case: Case, ask: Callable[[Leg], Gate]) -> Gate:
     """The answer of the first leg that does not pass, else of the first; of a set it says which leg."""
-    asked = [ask(leg) for leg in case.legs]
     if not case.is_set:
-        return asked[0]
+        return ask(case.leg)
+    asked = [ask(leg) for leg in case.legs]
     index = next((index for index, gate in enumerate(asked) if not gate.passed), 0)
     return asked[index]._replace(name=f"{asked[index].name}[{index}]")
 

@@ -12,6 +12,7 @@ from pmarb.bus.streams import RedisBus
 from pmarb.domain.messages import Approval
 from tests.conftest import running_sandbox
 from tests.executors import Ground, balance, disagreements, executor, rows
+from tests.waiting import until
 
 KILLS = 20
 SPEED = 4
@@ -35,14 +36,16 @@ async def test_twenty_kills_in_mid_trade_lose_and_double_nothing(
         process.start()
         for _ in range(KILLS):
             process.ready()
-            batch = list(ground.approvals(lives_s=60))
+            a_set = ground.a_set(2, lives_s=60)
+            batch = [*((a_set,) if a_set else ()), *ground.approvals(lives_s=60)]
             await redis_bus.publish(*batch)
             sent += batch
             await _something_happens(database_url, batch)
             await asyncio.sleep(chance.uniform(0.0, 0.15))
             process.kill9()
             process.start()
-        await _settled(ground, database_url)
+        await until(lambda: not rows(database_url, "SELECT 1 FROM sets WHERE ending = ''"))
+        await until(lambda: not disagreements(ground, database_url))  # While it runs: markets end, and are settled
         assert process.stop() == 0
         truth = ground.truth()
         posted = Counter(truth["post_count_by_order_id"])
@@ -53,7 +56,7 @@ async def test_twenty_kills_in_mid_trade_lose_and_double_nothing(
         assert set(posted) <= {row[0] for row in orders}, "an order was posted that is not in the table"
         assert len({(row[1], row[2]) for row in orders}) == len(orders), "two orders for one (opportunity, leg)"
         assert {row[1] for row in orders} <= {approval.opportunity_id for approval in sent}
-        assert disagreements(ground, database_url) == []
+        assert rows(database_url, "SELECT 1 FROM sets"), "no set was begun"
         assert balance(database_url, "reserved") == 0
         assert "service_crashed" not in process.words()
 
@@ -67,11 +70,3 @@ async def _something_happens(database_url: str, batch: list[Approval]) -> None:
         if seen & newest:
             return
         await asyncio.sleep(0.002)
-
-
-async def _settled(ground: Ground, database_url: str) -> None:
-    """Until the two truths agree, or long enough that they never will."""
-    for _ in range(160):
-        if not disagreements(ground, database_url):
-            return
-        await asyncio.sleep(0.25)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import websockets
 
+from tests import sandboxes
 from tests.sandbox_orders import call, signed_order
 
 ROOT = Path(__file__).parents[2]
@@ -355,6 +356,23 @@ async def test_makers_may_leave(client):
     book = (await client.http.get("/book", params={"token_id": market["tokens"][0]})).json()
     assert (book["bids"], book["asks"]) == ([], [])
     assert "no orders found" in (await client.post(market["tokens"][0])).json()["error"]
+
+
+async def test_the_house_may_be_wrong_about_a_market_and_right_again(client):
+    market = await client.market(ahead=2)
+
+    async def middle():
+        book = (await client.http.get("/book", params={"token_id": market["tokens"][0]})).json()
+        return (float(book["bids"][-1]["price"]) + float(book["asks"][-1]["price"])) / 2
+
+    async def moved(by):
+        return abs(await middle() - before - by) < 0.05
+
+    before = await middle()
+    fault = await client.arm("market_mispriced", market=market["slug"], by=0.2)
+    await sandboxes.eventually(lambda: moved(0.2))
+    await client.http.delete(f"/sandbox/faults/{fault['id']}")
+    await sandboxes.eventually(lambda: moved(0))
 
 
 async def test_a_crossed_book_is_shown_and_cannot_be_hit(client):

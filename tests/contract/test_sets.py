@@ -245,3 +245,31 @@ async def test_a_set_that_is_told_twice_is_bought_once(
     assert len(rows(database_url, "SELECT 1 FROM orders")) == 2
     (skew,) = rows(database_url, "SELECT skew FROM sets")[0]
     assert 0 < skew <= 60_000 * 1_000_000
+
+
+async def test_a_leg_that_would_come_too_late_is_not_sent(
+    ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
+) -> None:
+    process.env["MAX_LEG_SKEW_MS"] = "1"
+    process.start()
+    process.ready()
+    approval = await a_set(ground)
+    await redis_bus.publish(approval)
+    await until(lambda: ending(database_url, approval) == "exited")
+    ((detail,),) = rows(database_url, "SELECT detail FROM sets")
+    assert "skipped: set_late" in detail
+    assert len(bought(database_url, approval)) == 2  # A leg and its exit
+
+
+async def test_on_paper_a_set_goes_the_same_way(
+    ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
+) -> None:
+    process.env |= {"EXECUTION": "paper", "BANKROLL_USD": "1000"}
+    process.start()
+    process.ready()
+    approval = await a_set(ground)
+    await redis_bus.publish(approval)
+    await until(lambda: ending(database_url, approval) == "complete")
+    assert sorted(bought(database_url, approval)) == [0, 1]
+    assert min(bought(database_url, approval).values()) >= approval.legs[0].shares
+    assert ground.truth()["trades"] == []
