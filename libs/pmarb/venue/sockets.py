@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final, Literal, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -11,12 +12,12 @@ from websockets.exceptions import WebSocketException
 from pmarb import logs
 from pmarb.clock import Clock
 from pmarb.domain.values import NANOS
+from pmarb.venue.wire import LARGEST_FRAME, QuickConnection
 
 log = logs.get(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # Seconds between tries
 WATCH_EVERY: Final = 0.1
-LARGEST_FRAME: Final = 16 * 1024 * 1024
 ANSWERS: Final = frozenset((b"PONG", b"pong", b""))
 """What answers a ping proves the socket alive, not the feed: frozen feeds answer too."""
 
@@ -105,8 +106,15 @@ class Socket:
     async def _session(self) -> None:
         try:
             async with connect(
-                self._url, compression=None, max_size=LARGEST_FRAME, open_timeout=5, close_timeout=1, ping_interval=20
+                self._url,
+                compression=None,
+                max_size=LARGEST_FRAME,
+                open_timeout=5,
+                close_timeout=1,
+                ping_interval=20,
+                create_connection=cast("type[ClientConnection]", partial(QuickConnection, real=self._clock.real)),
             ) as connection:
+                assert isinstance(connection, QuickConnection)
                 await self._connected(connection)
         except (OSError, WebSocketException, TimeoutError, EOFError) as error:
             log.warning("feed_disconnected", feed=self.name, error=str(error) or type(error).__name__)
@@ -114,7 +122,7 @@ class Socket:
             self._connection = None
             self._on_down()
 
-    async def _connected(self, connection: ClientConnection) -> None:
+    async def _connected(self, connection: QuickConnection) -> None:
         self.last_frame = self._clock.real()
         self.connects += 1
         self._connection = connection
@@ -128,15 +136,23 @@ class Socket:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
 
-    async def _read(self, connection: ClientConnection) -> None:
-        real, on_frame, is_answer = self._clock.real, self._on_frame, self._is_answer
-        while True:
-            raw = await connection.recv(decode=False)
-            received = real()
-            if is_answer(raw):
-                continue
-            self.last_frame = received
-            on_frame(raw, received)
+    async def _read(self, connection: QuickConnection) -> None:
+        inbox, on_frame, is_answer = connection.inbox, self._on_frame, self._is_answer
+        others = asyncio.ensure_future(connection.others())
+        try:
+            while True:
+                await connection.arrived.wait()
+                connection.arrived.clear()
+                while inbox:
+                    raw, received = inbox.popleft()
+                    if not is_answer(raw):
+                        self.last_frame = received
+                        on_frame(raw, received)
+                if others.done():
+                    await others
+        finally:
+            others.cancel()
+            await asyncio.gather(others, return_exceptions=True)
 
     async def _open(self) -> None:
         for text in self._opening():

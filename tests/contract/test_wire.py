@@ -1,0 +1,114 @@
+"""Frames cut out of the byte stream: the same messages in the same order as the library reads, however they are cut."""
+
+import asyncio
+import time
+from functools import partial
+from typing import Any, cast
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from pmarb.venue import wire
+from pmarb.venue.wire import QuickConnection
+from tests.waiting import PATIENCE_S
+
+SIZES = (0, 1, 125, 126, 127, 128, 65_535, 65_536, 300_000)
+MESSAGES = [bytes([n % 251]) * size for n, size in enumerate(SIZES * 3)]
+
+
+async def read_all(connection: QuickConnection) -> tuple[list[bytes], ConnectionClosed | None]:
+    """Everything until the end, and how it ended."""
+    found, others = [], asyncio.ensure_future(connection.others())
+    while not others.done() or connection.inbox:
+        async with asyncio.timeout(PATIENCE_S):
+            await connection.arrived.wait()
+        connection.arrived.clear()
+        while connection.inbox:
+            raw, received = connection.inbox.popleft()
+            assert 0 <= time.time_ns() - received < PATIENCE_S * 1e9
+            found.append(bytes(raw))
+    error = others.exception()
+    return found, error if isinstance(error, ConnectionClosed) else None
+
+
+async def heard(handler: Any, **options: Any) -> tuple[list[bytes], ConnectionClosed | None]:
+    quick = cast("type[ClientConnection]", partial(QuickConnection, real=time.time_ns))
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(
+            f"ws://127.0.0.1:{port}", compression=None, create_connection=quick, close_timeout=1, **options
+        ) as connection:
+            assert isinstance(connection, QuickConnection)
+            return await read_all(connection)
+
+
+async def test_messages_of_every_length_arrive_whole_and_in_order() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        for message in MESSAGES:
+            await connection.send(message, text=False)
+
+    found, error = await heard(handler, max_size=wire.LARGEST_FRAME)
+    assert found == MESSAGES
+    assert error is not None
+    assert error.rcvd is not None
+    assert error.rcvd.code == 1000
+
+
+async def test_pings_are_answered_and_fragments_assembled_between_whole_messages() -> None:
+    answered = []
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(b"first", text=False)
+        waiter = await connection.ping()
+        await connection.send([b"in ", b"three ", b"parts"], text=False)
+        answered.append(await waiter)
+        await connection.send(b"last", text=False)
+
+    found, _ = await heard(handler)
+    assert found == [b"first", b"in three parts", b"last"]
+    assert len(answered) == 1
+
+
+async def test_bytes_may_come_one_by_one() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        sent = connection.transport.write
+
+        def dripping(data: bytes) -> None:
+            for byte in bytes(data):
+                sent(bytes([byte]))
+
+        connection.transport.write = dripping  # type: ignore[method-assign, assignment]
+        for message in (b"a" * 130, b"", b"b" * 3):
+            await connection.send(message, text=False)
+            await asyncio.sleep(0.01)
+
+    found, _ = await heard(handler)
+    assert found == [b"a" * 130, b"", b"b" * 3]
+
+
+async def test_a_frame_too_large_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "LARGEST_FRAME", 1000)
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(b"x" * 999, text=False)
+        await connection.send(b"x" * 5000, text=False)
+        await connection.wait_closed()
+
+    found, error = await heard(handler, max_size=1000)
+    assert found == [b"x" * 999]
+    assert isinstance(error, ConnectionClosedError)
+    assert error.sent is not None
+    assert error.sent.code == 1009
+
+
+async def test_a_refused_handshake_says_so() -> None:
+    async def refuse(connection: ServerConnection, _request: Any) -> Any:
+        return connection.respond(403, "not you\n")
+
+    quick = cast("type[ClientConnection]", partial(QuickConnection, real=time.time_ns))
+    async with serve(lambda _c: asyncio.sleep(0), "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        with pytest.raises(Exception, match="403"):
+            await connect(f"ws://127.0.0.1:{port}", create_connection=quick)
