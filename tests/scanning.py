@@ -160,13 +160,14 @@ def write_tape(path: Path, *, seed: int = 1, quiet_after: int = 300, winner: str
             )
             if START - 60 <= second < START + quiet_after:
                 for token in (UP_TOKEN, DOWN_TOKEN):
-                    tape.add(t=at + 6 * NANOS // 10, src="clob.market", msg=_book(token, second))
+                    tape.add(t=at + 6 * NANOS // 10, src="clob.market", msg=a_book_frame(token, second))
         done = {"event_type": "market_resolved", "market": market.condition_id, "timestamp": str((end + 60) * 1000)}
         done |= {"winning_outcome": "Up" if up else "Down", "winning_asset_id": UP_TOKEN if up else DOWN_TOKEN}
         tape.add(t=(end + 60) * NANOS, src="clob.market", msg=done)
 
 
-def _book(token: str, second: int) -> dict[str, Any]:
+def a_book_frame(token: str, second: int) -> dict[str, Any]:
+    """A book of 0.49 against 0.51, whichever token's."""
     return {
         "event_type": "book",
         "market": "0xc0",

@@ -1,8 +1,9 @@
-"""The executor's own fresh books: a feed of the live windows, and a REST read where the feed does not vouch."""
+"""The executor's own fresh books: a feed of every market it may trade, and a REST read where it does not vouch."""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import httpx
@@ -12,11 +13,12 @@ from pmarb.clock import Clock
 from pmarb.domain.book import Book
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.values import NANOS
-from pmarb.venue import gamma
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import ParseError, rest_books
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.public import Discovery, MarketFeed
+from pmarb.venue.rules import NAMES
+from pmarb.venue.schedule import LISTED, Slot, slots
 
 log = logs.get(__name__)
 
@@ -24,6 +26,9 @@ FRESH: Final = NANOS
 """A feed's book older than this is read by REST instead (real nanoseconds, as the feed dates its books)."""
 
 LOOK_EVERY: Final = 2.0  # Seconds, real
+LIST_EVERY: Final = 30.0
+HORIZON_S: Final = 8 * 86_400
+AT_ONCE: Final = 8
 KEPT_AFTER_END: Final = 60 * NANOS  # Venue time
 
 
@@ -33,7 +38,7 @@ class BookSource(Protocol):
 
 
 class LiveBooks:
-    """Books of every window that is open or opens next, for the assets and families given."""
+    """Books of the running and the next market of every computed family, and of all that the listed ones hold."""
 
     def __init__(
         self,
@@ -52,7 +57,11 @@ class LiveBooks:
         self._http = http
         self._clob = clob_url.rstrip("/")
         self._clock = clock
-        self._wanted = [(asset, family) for asset in assets for family in families]
+        self._assets = tuple(assets)
+        self._computed = [family for family in families if family not in LISTED]
+        self._listed = {family for family in families if family in LISTED}
+        self._last_listing = -LIST_EVERY
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._prepare = prepare
         self._markets: dict[str, MarketInfo] = {}
 
@@ -76,32 +85,66 @@ class LiveBooks:
         await feeding
 
     async def look(self) -> None:
-        """Find windows that opened or will, forget those that ended."""
-        now = self._clock.now()
+        """Find markets that opened or will, forget those that ended."""
+        now, real = self._clock.now(), self._clock.real() / NANOS
         for slug, market in list(self._markets.items()):
             if market.closes_at + KEPT_AFTER_END < now:
                 del self._markets[slug]
                 await self._feed.unwatch(market.tokens)
-        await asyncio.gather(*(self._find(slug) for slug in self._slugs(now) if slug not in self._markets))
+        wanted = [slot for slot in self._slots(now) if self._markets.keys().isdisjoint((slot.slug, *slot.spellings))]
+        await asyncio.gather(*(self._find(slot) for slot in wanted))
+        if self._listed and real - self._last_listing >= LIST_EVERY:
+            self._last_listing = real
+            await asyncio.gather(*(self._list(asset, now) for asset in self._assets))
 
-    def _slugs(self, now: int) -> list[str]:
-        found = []
-        for asset, family in self._wanted:
-            length = gamma.WINDOW_S[family]
-            start = now // NANOS // length * length
-            found += [gamma.slug(asset=asset, family=family, start=s) for s in (start, start + length)]
-        return found
+    def _slots(self, now: int) -> list[Slot]:
+        second = now // NANOS
+        return [slot for asset in self._assets for family in self._computed for slot in slots(asset, family, second)]
 
-    async def _find(self, slug: str) -> None:
-        try:
-            market = await self._discovery.market(slug)
-            if market is None:
+    async def _find(self, slot: Slot) -> None:
+        for slug in (slot.slug, *slot.spellings):
+            try:
+                async with self._gate:
+                    market = await self._discovery.market(slug)
+            except (VenueUnavailable, ParseError) as error:
+                log.debug("market_not_ready", slug=slug, error=str(error))
                 return
+            if market is not None and market.closes_at // NANOS == slot.ends:
+                await self._follow(market)
+                return
+
+    async def _list(self, asset: str, now: int) -> None:
+        try:
+            listing = await self._discovery.listed(
+                NAMES[asset], ends_after=_iso(now // NANOS), ends_before=_iso(now // NANOS + HORIZON_S)
+            )
+        except (VenueUnavailable, ParseError) as error:
+            log.debug("markets_not_listed", underlying=asset, error=str(error))
+            return
+        fresh = [
+            market
+            for market in listing.markets
+            if market.family in self._listed and market.underlying == asset and market.slug not in self._markets
+        ]
+        await asyncio.gather(*(self._confirm(market) for market in fresh))
+
+    async def _confirm(self, market: MarketInfo) -> None:
+        try:
+            async with self._gate:
+                confirmed = await self._discovery.confirmed(market)
+        except (VenueUnavailable, ParseError) as error:
+            log.debug("market_not_ready", slug=market.slug, error=str(error))
+            return
+        if confirmed is not None and confirmed.accepting and not confirmed.closed:
+            await self._follow(confirmed)
+
+    async def _follow(self, market: MarketInfo) -> None:
+        try:
             await self._prepare(market.tokens)
         except (VenueUnavailable, ParseError) as error:
-            log.debug("market_not_ready", slug=slug, error=str(error))
+            log.debug("market_not_ready", slug=market.slug, error=str(error))
             return
-        self._markets[slug] = market
+        self._markets[market.slug] = market
         await self._feed.watch(market.tokens)
 
     async def _fetch(self, token: str) -> Book | None:
@@ -119,3 +162,7 @@ class LiveBooks:
                 book.snapshot(frame, ts_init=asked)
                 return book.book()
         return None
+
+
+def _iso(second: int) -> str:
+    return datetime.fromtimestamp(second, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from pmarb.settings import Settings
-from pmarb.venue.gamma import FAMILIES, WINDOW_S
+from pmarb.venue.gamma import FAMILIES
 
 
 class ExecutorSettings(Settings):
@@ -68,5 +68,5 @@ class ExecutorSettings(Settings):
 
     @property
     def family_names(self) -> Sequence[str]:
-        """Those whose books are followed ahead of any order; the books of the others are read when one comes."""
-        return [family for family in self.families.split(",") if family in WINDOW_S]
+        """Those whose books are followed ahead of any order."""
+        return self.families.split(",")

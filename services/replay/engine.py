@@ -23,7 +23,7 @@ from services.replay.collector import Collector, Glance
 from services.replay.ledger import PaperLedger, fresh
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
-from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed
+from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
 _DECIDED: Final = frozenset(
@@ -286,7 +286,7 @@ class Engine:
             return
         if tenth == HALF:
             window.forecast = fair.up
-        if unfed(window.underlying, self._limits, real=now) is not None:
+        if unfed_for(market, window.underlying, self._limits, real=now) is not None:
             return
         asks, mid = self._tops(window, now)
         rate = ZERO if market.fees is None else market.fees.rate

@@ -40,6 +40,7 @@ class Fault(StrEnum):
     FRAME_MISSING = "frame_missing"
     FRAME_REPEATED = "frame_repeated"
     FRAME_REORDERED = "frame_reordered"
+    FRAME_HALVED = "frame_halved"
     ENGINE_RESTART = "engine_restart"
     CANCEL_ONLY = "cancel_only"
     TRADING_DISABLED = "trading_disabled"
@@ -80,6 +81,7 @@ WAITING: dict[Fault, frozenset[str]] = {
     Fault.FRAME_MISSING: FRAMES,
     Fault.FRAME_REPEATED: FRAMES,
     Fault.FRAME_REORDERED: FRAMES,
+    Fault.FRAME_HALVED: FRAMES,
 }
 # Faults that change the state of the venue at once, until they end or are cleared.
 STANDING: dict[Fault, frozenset[str]] = {

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Protocol
 
+import orjson
+
 from services.sandbox.accounts import Account
 from services.sandbox.clock import SECOND_NS, VenueClock
 from services.sandbox.fault_specs import WAITING, Fault, Spec
@@ -20,7 +22,13 @@ USUAL_CALLS: dict[Fault, tuple[str, ...]] = {
     Fault.RATE_LIMITED: ("order", "cancel"),
     Fault.RESTART_425: ("order", "cancel"),
 }
-FRAME_KINDS = (Fault.WS_FREEZE, Fault.FRAME_MISSING, Fault.FRAME_REPEATED, Fault.FRAME_REORDERED)
+FRAME_KINDS = (
+    Fault.WS_FREEZE,
+    Fault.FRAME_MISSING,
+    Fault.FRAME_REPEATED,
+    Fault.FRAME_REORDERED,
+    Fault.FRAME_HALVED,
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +149,9 @@ class Faults:
         moment = Moment(account=client.account, channel=channel, frame=text)
         if self.strike(Fault.WS_FREEZE, moment) or self.strike(Fault.FRAME_MISSING, moment):
             return ()
+        halved = self.strike(Fault.FRAME_HALVED, moment)
+        if halved is not None and not (text := without(text, halved.match)):
+            return ()
         frames = [text, text] if self.strike(Fault.FRAME_REPEATED, moment) else [text]
         if client.kept is not None:
             frames.append(client.kept)
@@ -199,6 +210,20 @@ class Faults:
             waiting = self._waiting[kind] = [armed for armed in waiting if armed not in over]
             self._ended.extend(over)
         return waiting
+
+
+def without(text: str, token: str) -> str:
+    """A frame of the market channel without what it says of a token; empty when nothing is left."""
+    message = orjson.loads(text)
+    if isinstance(message, list):
+        left = [part for part in message if part.get("asset_id") != token]
+        return orjson.dumps(left).decode() if left else ""
+    if message.get("asset_id") == token:
+        return ""
+    if "price_changes" not in message:
+        return text
+    message["price_changes"] = [part for part in message["price_changes"] if part["asset_id"] != token]
+    return orjson.dumps(message).decode() if message["price_changes"] else ""
 
 
 def _fits(spec: Spec, moment: Moment) -> bool:

@@ -105,11 +105,16 @@ class ScannerService:
         )
         self._claims = Claims(member or member_name())
         self._healing: set[asyncio.Task[None]] = set()
+        self.healed = 0
         self._members, self._pending = list[str](), dict[str, Opportunity]()
         self._wake = asyncio.Event()
         self._rules, self._reread = RuleBook(), deque[str]()
         self._load, self._frames_told = Load(), 0
         self._muster = Muster(bus=bus, clock=clock, member=member or member_name())
+
+    def markets(self) -> list[MarketInfo]:
+        """Those that are scanned here now."""
+        return [self._catalogue.known[slug] for slug in self.board.slugs if slug in self._catalogue.known]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan until `stop`."""
@@ -248,6 +253,7 @@ class ScannerService:
             up, down = await self._follow(market)
             if await self.feed.refresh(market.tokens) and not (up.empty or down.empty):
                 self.board.mended(watched, up=up, down=down)
+                self.healed += 1
                 log.info("mirror_mended", slug=market.slug)
                 return
             await asyncio.sleep(HEAL_PAUSE)
@@ -334,6 +340,7 @@ class ScannerService:
             **prices,
             sets_found=self.board.sets_found,
             mirror_alarms=self.board.alarms,
+            mirrors_mended=self.healed,
             refused=len(self._catalogue.refused),
             families={family: dict(reasons) for family, reasons in sorted(self.board.census().items())},
             **self.references.summary(),

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from pmarb.domain.digitals import preopen_twap_digital, range_digital
+from pmarb.domain.digitals import range_digital
 from pmarb.domain.fairvalue import (
     cumulative,
     error_terms,
@@ -60,21 +60,6 @@ def test_a_sampled_average_has_the_variance_of_its_covariances(tau: int, nu: flo
     found = twap_digital(spot=spot, strike=strike, sigma=sigma, tau=tau, lookback=lookback, mean_elapsed=elapsed, nu=nu)
     z = (mean - strike) / (spot * sigma * math.sqrt(variance))
     assert found == pytest.approx(PHI(z) if nu is None else cumulative(z, nu), abs=1e-9)
-
-
-@pytest.mark.parametrize(("until_open", "width"), [(0.0, 300.0), (12.5, 300.0), (45.0, 900.0), (59.0, 60.0)])
-def test_an_unformed_average_has_the_variance_of_its_weights(until_open: float, width: float) -> None:
-    """What a moment moves the closing average more than the opening one, squared and integrated piece by piece."""
-    spot, elapsed, sigma, lookback = 84_000.0, 83_970.0, 5e-5, 60.0
-    tau = until_open + width
-    opening = simpson(lambda s: (1 - (until_open - s) / lookback) ** 2, 0.0, until_open) if until_open else 0.0
-    closing = simpson(lambda s: ((tau - s) / lookback) ** 2, tau - lookback, tau)
-    variance = opening + (tau - lookback - until_open) + closing
-    z = (1 - until_open / lookback) * (spot - elapsed) / (spot * sigma * math.sqrt(variance))
-    found = preopen_twap_digital(
-        spot=spot, mean_elapsed=elapsed, sigma=sigma, until_open=until_open, width=width, lookback=lookback
-    )
-    assert found == pytest.approx(PHI(z), abs=1e-9)
 
 
 @pytest.mark.parametrize("nu", [None, 8.0])

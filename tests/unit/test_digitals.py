@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import pytest
 
-from pmarb.domain.digitals import preopen_twap_digital, range_digital, touch_digital
+from pmarb.domain.digitals import range_digital, touch_digital
 from pmarb.domain.fairvalue import point_digital, twap_digital
 
 N = NormalDist().cdf
@@ -82,41 +82,6 @@ def test_a_sampled_barrier_is_touched_as_often_as_simulation_says() -> None:
     found = touch_digital(spot=1, level=level, sigma=sigma, tau=tau, up=True, sampled=1.0)
     assert found == pytest.approx(mean, abs=3 * error)
     assert found < touch_digital(spot=1, level=level, sigma=sigma, tau=tau, up=True)
-
-
-@pytest.mark.parametrize("until_open", [45, 20, 0])
-def test_an_unformed_opening_average_agrees_with_simulation(until_open: int) -> None:
-    rng, sigma, width, lookback = random.Random(5), 5e-5, 300, 60
-    spot, elapsed = 84_000.0, 83_950.0
-
-    def trial() -> bool:
-        price, opening, closing = spot, elapsed * (lookback - until_open), 0.0
-        for second in range(until_open + width):
-            if second < until_open:
-                opening += price
-            elif second >= until_open + width - lookback:
-                closing += price
-            price += spot * rng.gauss(0.0, sigma)
-        return closing >= opening
-
-    mean, error = simulated(2500, trial)
-    found = preopen_twap_digital(
-        spot=spot, mean_elapsed=elapsed, sigma=sigma, until_open=until_open, width=width, lookback=lookback
-    )
-    assert found == pytest.approx(mean, abs=3 * error + 0.005)  # Sampled here, continuous there
-
-
-def test_before_the_opening_average_begins_nothing_is_known() -> None:
-    assert preopen_twap_digital(spot=1, mean_elapsed=9, sigma=1e-4, until_open=60, width=300, lookback=60) == 0.5
-    with pytest.raises(ValueError, match="shorter"):
-        preopen_twap_digital(spot=1, mean_elapsed=1, sigma=1e-4, until_open=0, width=30, lookback=60)
-
-
-def test_at_the_open_the_two_forms_of_an_average_meet() -> None:
-    """Unformed with nothing left to form is the running window; .3 % of variance apart for continuous averaging."""
-    one = preopen_twap_digital(spot=84_000, mean_elapsed=83_990, sigma=5e-5, until_open=0, width=300, lookback=60)
-    other = twap_digital(spot=84_000, strike=83_990, sigma=5e-5, tau=300, lookback=60)
-    assert one == pytest.approx(other, abs=5e-4)
 
 
 @pytest.mark.parametrize(("tau", "elapsed"), [(150, None), (30, 83_980.0)])

@@ -1,15 +1,18 @@
 """Recordings: written, read, replayed to the same decisions."""
 
 import json
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from pmarb.venue import tape
+from pmarb.domain.values import NANOS
+from pmarb.venue import rules, tape
 from services.replay.__main__ import main
 from services.replay.run import Parameters, replay
-from tests.scanning import SHARED, write_tape
+from tests.scanning import DOWN_TOKEN, SHARED, UP_TOKEN, a_book_frame, walk_of, write_tape
+from tests.unit.test_rules import ABOVE_TEXT, a_body
 
 
 def test_a_tape_comes_back_as_it_was_written_without_annotations(tmp_path: Path) -> None:
@@ -83,3 +86,35 @@ def test_recorded_tapes_run_to_their_end(name: str, capsys: pytest.CaptureFixtur
     assert found["priced"] + sum(found["unpriced"].values()) == found["markets"] == tape.header(path)["markets"]
     assert found["lacks"]
     assert report["decision_hash"] == replay([path]).decision_hash
+
+
+def test_a_strike_is_traded_and_every_market_of_the_tape_is_accounted_for(tmp_path: Path) -> None:
+    noon = rules.noon(date(2026, 11, 26)) // NANOS
+    body = a_body(ABOVE_TEXT, "Will the price of Bitcoin be above $83,000 on November 26?")
+    body |= {"clobTokenIds": json.dumps([UP_TOKEN, DOWN_TOKEN]), "conditionId": "0xc0", "slug": "strike"}
+    body |= {"eventStartTime": f"{datetime.fromtimestamp(noon - 3000, tz=UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    body |= {"active": True, "acceptingOrders": True, "enableOrderBook": True}
+    three = body | {"slug": "three", "outcomes": '["A", "B", "C"]', "clobTokenIds": '["1", "2", "3"]'}
+    path = tmp_path / "strike.tape.jsonl.zst"
+    with tape.TapeWriter(path, fields={"venue": "polymarket"}, level=3) as writer:
+        prices = walk_of(5, start=noon - 4400, seconds=4500)
+        for second, price in enumerate(prices, start=noon - 4400):
+            at = second * NANOS
+            if second == noon - 2000:
+                for one in (body, three, body | {"slug": "odd", "outcomes": "no list"}):
+                    writer.add(t=at, src="gamma", msg=one)
+            stamp = second * 1000
+            trade = {"e": "trade", "s": "BTCUSDT", "p": f"{price:.2f}", "E": stamp, "T": stamp}
+            writer.add(t=at, src="spot.binance", msg=trade)
+            if noon - 1700 <= second < noon - 650:
+                for token in (UP_TOKEN, DOWN_TOKEN):
+                    writer.add(t=at, src="clob.market", msg=a_book_frame(token, second))
+        done = {"event_type": "market_resolved", "market": "0xc0", "timestamp": str(noon * 1000)}
+        done |= {"winning_outcome": "Yes", "winning_asset_id": UP_TOKEN}
+        writer.add(t=(noon + 200) * NANOS, src="clob.market", msg=done)
+    found = replay([path], Parameters(model_weight=1.0)).tapes[0]
+    assert found.families == {"above": {"priced": 1}, "unknown": {"unknown_rule": 1, "unreadable": 1}}
+    assert (found.markets, found.priced) == (3, 1)
+    assert (found.fills, found.settled, found.pnl > 0) == (1, 1, True)
+    assert all(sample.happened and sample.model > 0.9 for sample in found.evidence.samples)
+    assert found.evidence.samples

@@ -1,4 +1,4 @@
-"""Digitals that are more than one strike at one moment: ranges, averages not yet begun, levels touched (quant.md 2).
+"""Digitals that are more than one strike at one moment: ranges, and levels touched (quant.md 2).
 
 Units as in `fairvalue`: dollars, sigma a square-root second, seconds.
 """
@@ -53,34 +53,3 @@ def touch_digital(
     reached = cumulative((toward * tau - distance) / spread)
     reflected = math.exp(2 * toward * distance / (sigma * sigma)) * cumulative((-distance - toward * tau) / spread)
     return min(1.0, reached + reflected)
-
-
-def preopen_twap_digital(
-    *,
-    spot: float,
-    mean_elapsed: float,
-    sigma: float,
-    until_open: float,
-    width: float,
-    lookback: float,
-    nu: float | None = None,
-) -> float:
-    """P(closing average >= opening average) while the opening one forms, `until_open` seconds before the open.
-
-    `mean_elapsed` is the mean of its part that has passed. Earlier than `lookback` before the open nothing is known of
-    either average: one half. Continuous averaging, as published (quant.md 2.1).
-
-    Raises:
-        ValueError: the window is shorter than its average, whose two ends would then overlap.
-    """
-    if width < lookback:
-        raise ValueError(f"a window of {width:g} s is shorter than its average of {lookback:g} s")
-    if until_open >= lookback:
-        return 0.5
-    u, tau = until_open, until_open + width
-    variance = tau - 2 * lookback / 3 + u**3 / (3 * lookback**2) - u**2 / lookback
-    sd = spot * sigma * math.sqrt(variance)
-    ahead = (1 - u / lookback) * (spot - mean_elapsed)
-    if sd == 0:
-        return float(ahead >= 0)
-    return cumulative(ahead / sd, nu)
