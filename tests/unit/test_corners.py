@@ -12,7 +12,7 @@ from pmarb.domain import limits as rules
 from pmarb.domain.book import Book, Level, walk
 from pmarb.domain.bundles import unwind
 from pmarb.domain.candles import candle_value
-from pmarb.domain.digitals import preopen_twap_digital, touch_digital
+from pmarb.domain.digitals import touch_digital
 from pmarb.domain.edge import max_buy_price
 from pmarb.domain.fair import DEFAULT_MODEL, Fair, Missing, Model
 from pmarb.domain.fairvalue import Moments, cumulative, error_terms, twap_moments
@@ -127,9 +127,6 @@ def test_a_regression_that_cannot_be_made_is_none() -> None:
 def test_what_is_settled_has_no_error_and_a_still_price_touches_nothing() -> None:
     assert error_terms(moments=Moments(mean=1.0, sd=0.0), strike=1.0, sigma=1e-4) == (0.0, 0.0)
     assert touch_digital(spot=1.0, level=1.1, sigma=0.0, tau=60, up=True) == 0.0
-    even = {"spot": 2.0, "sigma": 0.0, "until_open": 10, "width": 300, "lookback": 60}
-    assert preopen_twap_digital(mean_elapsed=2.0, **even) == 1.0
-    assert preopen_twap_digital(mean_elapsed=2.1, **even) == 0.0
     assert SecondPrices().mean(5, 5) is None
 
 
