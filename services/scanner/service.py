@@ -74,10 +74,8 @@ class ScannerService:
         keys: PriceKeys | None = None,
         member: str | None = None,
     ) -> None:
-        self._bus, self._clock = bus, clock
-        self._assets = assets
+        self._bus, self._clock, self._http = bus, clock, http
         self._heartbeat = heartbeat
-        self._http = http
         self._discovery = Discovery(urls=urls, http=http)
         self._catalogue = Catalogue(discovery=self._discovery, clock=clock, assets=assets, families=families)
         self.feed = MarketFeed(
@@ -104,8 +102,7 @@ class ScannerService:
             underlyings=self.board.underlyings, candles=self.prices.spot, verdicts=self._discovery, clock=clock
         )
         self._claims = Claims(member or member_name())
-        self._healing: set[asyncio.Task[None]] = set()
-        self.healed = 0
+        self._healing, self.healed = set[asyncio.Task[None]](), 0
         self._members, self._pending = list[str](), dict[str, Opportunity]()
         self._wake = asyncio.Event()
         self._rules, self._reread = RuleBook(), deque[str]()
