@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pmarb.db.portfolio import Snapshot, StoredOrder, StoredState
 from pmarb.domain.limits import CEILING_USD, Limits, Sizing
-from pmarb.domain.messages import Approval, Fill, Opportunity, OrderUpdate, Settlement, TradingState
+from pmarb.domain.messages import Approval, Fill, Marks, Opportunity, OrderUpdate, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import NANOS, SHARE_GRID, ZERO, Side, on_grid
 from services.risk.decide import judge
@@ -54,6 +54,7 @@ LIMITS = st.builds(
     sizing=st.sampled_from(Sizing),
     order_pct=st.sampled_from([Decimal("0.01"), Decimal("0.05")]),
     trades_per_day=st.sampled_from([3, 200]),
+    daily_loss_pct=st.sampled_from([Decimal("0.005"), Decimal("0.05")]),
     losses_in_a_row=st.sampled_from([2, 6]),
     hard_cap_usd=st.sampled_from([Decimal(2), Decimal(10), Decimal(20)]),
     order_usd=st.sampled_from([Decimal(3), Decimal(5), Decimal(20)]),
@@ -156,6 +157,7 @@ class World:
     orders: dict[str, OrderUpdate] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
     settlements: list[Settlement] = field(default_factory=list)
+    bids: dict[str, tuple[Decimal, int]] = field(default_factory=dict)
 
     def held(self, opportunity_id: str) -> Decimal:
         """What this approval may still lose."""
@@ -170,6 +172,25 @@ class World:
 
     def lost_today(self) -> Decimal:
         return -sum((s.pnl for s in self.settlements if s.ts_event // DAY == self.now // DAY), ZERO)
+
+    def unsettled(self) -> list[Fill]:
+        ended = {s.token for s in self.settlements}
+        return [f for f in self.fills.values() if f.status is not FillStatus.FAILED and f.token not in ended]
+
+    def open_loss(self, limits: Limits) -> Decimal:
+        """What is held is worth its bid, or nothing without a fresh one; a gain on it is none."""
+        gain = ZERO
+        for fill in self.unsettled():
+            bid, at = self.bids.get(fill.token, (ZERO, 0))
+            worth = fill.shares * bid if at >= self.now - limits.stale_mark else ZERO
+            gain += worth - fill.shares * fill.price - fill.fee
+        return max(-gain, ZERO)
+
+    def mark(self, token: str, bid: Decimal) -> Marks:
+        """A bid that is seen now; a clock that was ahead has the last word until then."""
+        if self.now >= self.bids.get(token, (ZERO, 0))[1]:
+            self.bids[token] = (bid, self.now)
+        return Marks(bids={token: bid}, ts_event=self.now, ts_init=self.now)
 
     def equity(self) -> Decimal:
         return CAPITAL + sum((s.pnl for s in self.settlements), ZERO)
@@ -205,7 +226,7 @@ class World:
             assert together <= allowed * equity
         assert sum(self.may_match(key) for key in self.approvals) <= limits.max_open_orders
         assert len({a.legs[0].leg.market for key, a in self.approvals.items() if held[key]}) <= limits.max_positions
-        assert self.lost_today() < limits.daily_loss_pct * CAPITAL
+        assert self.lost_today() + self.open_loss(limits) < limits.daily_loss_pct * CAPITAL
         assert self.drawdown() < limits.drawdown_kill_pct
         today = [f for f in self.fills.values() if f.ts_event // DAY == self.now // DAY]
         assert len({f.opportunity_id for f in today} | {k for k in self.approvals if self.may_match(k)}) <= (
@@ -222,6 +243,7 @@ class World:
 
 
 CAPITAL = Decimal(300)
+BIDS = (ZERO, Decimal("0.05"), Decimal("0.5"), Decimal("0.95"))
 JUMPS = st.sampled_from([0, NANOS // 5, NANOS, 20 * NANOS, 600 * NANOS, DAY, -NANOS, -600 * NANOS, -DAY])
 
 
@@ -233,7 +255,7 @@ def test_no_limit_is_passed_by_fills_losses_restarts_and_clocks_that_jump(limits
     for number in range(data.draw(st.integers(1, 20))):
         world.now += data.draw(JUMPS)
         portfolio.at(world.now)
-        match data.draw(st.sampled_from(["ask", "ask", "ask", "order", "fill", "settle", "restart"])):
+        match data.draw(st.sampled_from(["ask", "ask", "ask", "order", "fill", "mark", "settle", "restart"])):
             case "restart":
                 portfolio = world.restarted()
             case "order" if world.approvals:
@@ -249,14 +271,14 @@ def test_no_limit_is_passed_by_fills_losses_restarts_and_clocks_that_jump(limits
                 if before_fill is None or before_fill.status is FillStatus.PROVISIONAL:
                     world.fills[fill.opportunity_id] = fill
                 portfolio.on_fill(fill)
-            case "settle" if world.fills:
-                fill = data.draw(st.sampled_from([*world.fills.values()]))
-                if fill.token not in {s.token for s in world.settlements} and fill.status is not FillStatus.FAILED:
-                    size = data.draw(st.sampled_from([1, 5]))  # Several orders of one token settle together
-                    lost = settlement_of(fill)
-                    lost = replace(lost, pnl=lost.pnl * size, ts_event=world.now, ts_init=world.now)
-                    world.settlements.append(lost)
-                    portfolio.on_settlement(lost)
+            case "mark":
+                portfolio.on_marks(world.mark(f"t{data.draw(st.integers(0, 5))}", data.draw(st.sampled_from(BIDS))))
+            case "settle" if world.unsettled():
+                lost = settlement_of(data.draw(st.sampled_from(world.unsettled())))
+                size = data.draw(st.sampled_from([1, 5]))  # Several orders of one token settle together
+                lost = replace(lost, pnl=lost.pnl * size, ts_event=world.now, ts_init=world.now)
+                world.settlements.append(lost)
+                portfolio.on_settlement(lost)
             case _:
                 wanted = replace(data.draw(opportunities(world.now)), opportunity_id=f"opp-{number}")
                 answer = judge(wanted, portfolio, limits, now=world.now)
