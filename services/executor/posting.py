@@ -101,7 +101,8 @@ class Posting:
             told = [reports.skipped(approval, number, leg, skip, now=self._shop.clock.now())]
             return Placed(told=told, outcome=Outcome.MISSED, cause=skip.cause)
         if gate is not Gate.INSERTED:
-            return await self.skip(approval, number, leg, Skip(reason=SkipReason.HALTED))
+            detail = "gate=locked" if gate is Gate.LOCKED else ""
+            return await self.skip(approval, number, leg, Skip(reason=SkipReason.HALTED, detail=detail))
         if isinstance(signed, Skip):
             return await self._unsent(draft, signed)
         return await self._send(draft, signed, context, written)

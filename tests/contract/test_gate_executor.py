@@ -183,7 +183,7 @@ async def is_refused(approval: Approval, ground: Ground, bus: RedisBus) -> None:
     """By the statement that would have written it: nothing is sent."""
     posts = ground.truth()["post_count_by_order_id"]
     await bus.publish(approval)
-    assert (await told_of(bus, approval)).cause == "skipped: halted"
+    assert (await told_of(bus, approval)).cause == "skipped: halted gate=locked"
     assert ground.truth()["post_count_by_order_id"] == posts
 
 

@@ -127,16 +127,19 @@ async def test_real_money_needs_the_very_opening_that_was_proven(pool: Pool, dat
                 "INSERT INTO gate_log (opened, who, why, criteria, at_real) VALUES (%s, 'me', 'me', '[]', 1)", (word,)
             )
 
-    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.HALTED
-    assert await Orders(pool, opening=1).insert(an_order(), CONTEXT) is Gate.HALTED, "nobody opened anything"
+    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.LOCKED
+    assert await Orders(pool, opening=1).insert(an_order(), CONTEXT) is Gate.LOCKED, "nobody opened anything"
     say("true")
-    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.HALTED
+    assert await Orders(pool, opening=0).insert(an_order(), CONTEXT) is Gate.LOCKED
     proven = Orders(pool, opening=1)
     assert await proven.insert(an_order(), CONTEXT) is Gate.INSERTED
     say("false")
-    assert await proven.insert(an_order(2), CONTEXT) is Gate.HALTED
+    assert await proven.insert(an_order(2), CONTEXT) is Gate.LOCKED
     say("true")
-    assert await proven.insert(an_order(2), CONTEXT) is Gate.HALTED, "another opening, not proven"
+    assert await proven.insert(an_order(2), CONTEXT) is Gate.LOCKED, "another opening, not proven"
+    halt(database_url, who="test", why="stop", now=NOW)
+    assert await Orders(pool).insert(an_order(2), CONTEXT) is Gate.HALTED
+    resume(database_url, who="test", why="go on", now=NOW)
     assert await Orders(pool).insert(an_order(2), CONTEXT) is Gate.INSERTED, "where there is no real money, no gate"
 
 

@@ -24,6 +24,7 @@ class Gate(StrEnum):
     INSERTED = "inserted"
     DUPLICATE = "duplicate"
     HALTED = "halted"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +56,13 @@ Change = Callable[[Order, bool], tuple[Order, Sequence[Entry]]]
 """From an order, and whether its reservation was released, to the order afterwards and what that books."""
 
 _GATE: Final[LiteralString] = """
-    WITH gate AS MATERIALIZED (
+    WITH key AS (
+        SELECT %(opening)s::bigint < 0 OR %(opening)s::bigint = (SELECT max(id) FROM gate_log) AS fits
+    ), gate AS MATERIALIZED (
         SELECT state, clears_at FROM trading_state WHERE id = 1 FOR SHARE
     ), allowed AS (
-        SELECT 1 FROM gate
-        WHERE (%(opening)s::bigint < 0 OR %(opening)s::bigint = (SELECT max(id) FROM gate_log))
-            AND (state = 'ACTIVE' OR (state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(created_at)s)
+        SELECT 1 FROM gate, key
+        WHERE fits AND (state = 'ACTIVE' OR (state <> 'KILLED' AND clears_at > 0 AND clears_at <= %(created_at)s)
             OR (state = 'REDUCING' AND %(shares)s::numeric <= (  -- Only what is held of the market's other outcome
                 SELECT coalesce(sum(CASE WHEN o.token = %(token)s THEN -t.shares ELSE t.shares END), 0)
                 FROM trades t JOIN orders o USING (order_hash)
@@ -83,7 +85,7 @@ _GATE: Final[LiteralString] = """
         SELECT entry_id, account, amount FROM entry,
             (VALUES ('reserved', %(reserved)s::numeric), ('cash', -%(reserved)s::numeric)) AS line (account, amount)
     )
-    SELECT EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM placed)
+    SELECT EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM placed), coalesce((SELECT fits FROM key), false)
 """
 
 NO_REAL_MONEY: Final = -1
@@ -118,10 +120,12 @@ class Orders:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
         leg) is there already, trading is stopped or real money locked; while it is REDUCING only what lowers exposure
         passes. A change of the trading state waits for it and it for that."""
-        allowed, placed = await self._gate.run(_parameters(order, context) | {"opening": self.opening})
+        allowed, placed, fits = await self._gate.run(_parameters(order, context) | {"opening": self.opening})
         if placed == b"t":
             return Gate.INSERTED
-        return Gate.DUPLICATE if allowed == b"t" else Gate.HALTED
+        if allowed == b"t":
+            return Gate.DUPLICATE
+        return Gate.HALTED if fits == b"t" else Gate.LOCKED
 
     def close(self) -> None:
         """Let go of the gate's connection."""
