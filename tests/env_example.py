@@ -23,6 +23,7 @@ SANDBOX = {
     "SANDBOX_SCENARIO": ("slow_makers", "efficient: makers as good as measured; slow_makers: a correct system earns"),
     "SANDBOX_SEED": ("1", "prices, keys, markets and settlement follow from it"),
     "SANDBOX_FAMILIES": ("5m,15m", "which markets it lists, or all; see docs/sandbox.md"),
+    "SANDBOX_STATE": ("", "folder it remembers its run in; empty: it forgets (set by docker-compose.yml)"),
     "SANDBOX_HOST": ("127.0.0.1", "address to listen on (set by docker-compose.yml)"),
     "SANDBOX_PORT": ("8900", "port to listen on (set by docker-compose.yml)"),
 }

@@ -15,6 +15,7 @@ import uvicorn
 from services.sandbox.api_control import ready_object
 from services.sandbox.app import build_app
 from services.sandbox.eventlog import log_event
+from services.sandbox.journal import JournalError
 from services.sandbox.settings import SettingError, Settings, read_settings
 from services.sandbox.wire import ImpatientWebSocket
 from services.sandbox.world import World
@@ -68,10 +69,10 @@ def say(line: str) -> None:
 def main() -> int:
     try:
         settings = read_settings(sys.argv[1:], os.environ)
-    except SettingError as error:
+        world = World(*settings.begin())
+    except (SettingError, JournalError) as error:
         sys.stderr.write(f"sandbox: {error}\n")
         return 2
-    world = World(settings.run)
     config = uvicorn.Config(
         build_app(world),
         host=settings.host,

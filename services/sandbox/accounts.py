@@ -59,6 +59,8 @@ class Activity:
     price: str = "0"
     transaction: str = ""
     trade_id: str = ""
+    # Which markets of its event a conversion took from.
+    chosen: tuple[int, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +88,9 @@ class Account:
         self.cash += micro
         self.deposits += micro
         self.activity.append(Activity(kind="DEPOSIT", at_ns=now_ns, dollars=micro))
+
+    def count_post(self, order_id: str) -> None:
+        self.post_count[order_id] = self.post_count.get(order_id, 0) + 1
 
     def holding(self, token_id: str) -> Holding:
         return self.holdings.setdefault(token_id, Holding())

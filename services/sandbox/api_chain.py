@@ -112,8 +112,6 @@ class NodeApi:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._receipts: dict[str, bool] = {}
-        self._sent: dict[str, int] = {}
         self._methods: dict[str, Callable[[list[Any]], object]] = {
             "eth_chainId": lambda _: hex(CHAIN_ID),
             "net_version": lambda _: str(CHAIN_ID),
@@ -123,7 +121,7 @@ class NodeApi:
             "eth_gasPrice": lambda _: hex(GAS_PRICE),
             "eth_estimateGas": lambda _: hex(GAS),
             "eth_getBalance": lambda _: hex(10**18),
-            "eth_getTransactionCount": lambda given: hex(self._sent.get(str(given[0]).lower(), 0)),
+            "eth_getTransactionCount": lambda given: hex(world.chain.sent.get(str(given[0]).lower(), 0)),
             "eth_sendRawTransaction": self._send,
             "eth_getTransactionReceipt": self._receipt,
         }
@@ -164,13 +162,7 @@ class NodeApi:
         raw = bytes.fromhex(str(given[0]).removeprefix("0x"))
         account, call = self._signed_call(raw)
         digest = "0x" + keccak256(raw).hex()
-        try:
-            self.world.chain.execute(account, [call], transaction=digest)
-        except ChainError:
-            self._receipts[digest] = False
-        else:
-            self._receipts[digest] = True
-        self._sent[account.address.lower()] = self._sent.get(account.address.lower(), 0) + 1
+        self.world.chain.send(account, call, transaction=digest)
         return digest
 
     def _signed_call(self, raw: bytes) -> tuple[Account, Call]:
@@ -188,12 +180,12 @@ class NodeApi:
         account = self.world.accounts.find(sender or "")
         if account is None or account.signature_type != 0:
             raise ChainError("insufficient funds for gas")
-        if numbers[0] != self._sent.get(account.address.lower(), 0):
+        if numbers[0] != self.world.chain.sent.get(account.address.lower(), 0):
             raise ChainError("nonce too low")
         return account, Call(target=checksum_address(items[3]), value=numbers[4], data=items[5])
 
     def _receipt(self, given: list[Any]) -> dict[str, str] | None:
-        outcome = self._receipts.get(str(given[0]).lower())
+        outcome = self.world.chain.receipts.get(str(given[0]).lower())
         if outcome is None:
             return None
         return {"transactionHash": str(given[0]), "status": "0x1" if outcome else "0x0"}

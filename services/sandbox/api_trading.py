@@ -13,10 +13,9 @@ from starlette.responses import Response
 from services.sandbox.accounts import Account
 from services.sandbox.api_account import authenticate
 from services.sandbox.auth import ApiKey
-from services.sandbox.exchange import Placed
 from services.sandbox.gateway import batch_refusal, reply
 from services.sandbox.http import parse_json, reply_json
-from services.sandbox.orders import Order
+from services.sandbox.orders import Order, Placed
 from services.sandbox.refusals import INVALID_PAYLOAD, Refusal
 from services.sandbox.world import World
 

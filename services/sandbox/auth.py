@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.clock import SECOND_NS, VenueClock, wall_seconds
 from services.sandbox.eip712 import login_digest, recover
+from services.sandbox.facts import account_fact
+from services.sandbox.journal import Journal
 from services.sandbox.refusals import INVALID_L1, UNAUTHORIZED, Refusal
 from services.sandbox.sessions import Sessions
 from services.sandbox.wallets import deposit_wallet
@@ -37,11 +39,14 @@ class ApiKey:
 class Keys:
     """API keys by (address, nonce) and by key; deterministic for a seed."""
 
-    def __init__(self, *, seed: int, clock: VenueClock, accounts: Accounts, sessions: Sessions) -> None:
+    def __init__(
+        self, *, seed: int, clock: VenueClock, accounts: Accounts, sessions: Sessions, journal: Journal
+    ) -> None:
         self._seed = seed
         self._clock = clock
         self._accounts = accounts
         self._sessions = sessions
+        self._journal = journal
         self._by_key: dict[str, ApiKey] = {}
         self._by_login: dict[tuple[str, int], ApiKey] = {}
         self._builders: dict[str, ApiKey] = {}
@@ -51,6 +56,7 @@ class Keys:
         key = self._make(str(nonce), address)
         self._by_key[key.key] = key
         self._by_login[(address.lower(), nonce)] = key
+        self._journal.write("key", address=address, nonce=nonce)
         return key
 
     def _make(self, label: str, address: str) -> ApiKey:
@@ -83,6 +89,11 @@ class Keys:
         self._by_key.pop(key.key, None)
         for login in [login for login, other in self._by_login.items() if other is key]:
             del self._by_login[login]
+        self._journal.write("key_deleted", key=key.key)
+
+    def delete_named(self, key: str) -> None:
+        """As `delete`. Raises KeyError for an unknown key."""
+        self.delete(self._by_key[key])
 
     def login(self, headers: Mapping[str, str]) -> tuple[str, int]:
         """Verified (address, nonce) of L1 headers. Raises Refusal 401."""
@@ -135,17 +146,20 @@ class Keys:
         """A key that signs calls of the relayer."""
         made = self._make(f"builder:{len(self._builders)}", address)
         self._builders[made.key] = made
+        self._journal.write("builder", address=address)
         return made
 
     def builders_of(self, address: str) -> list[ApiKey]:
         return [key for key in self._builders.values() if key.address.lower() == address.lower()]
 
     def revoke_builder(self, key: str) -> None:
-        self._builders.pop(key, None)
+        if self._builders.pop(key, None) is not None:
+            self._journal.write("builder_revoked", key=key)
 
     def issue_read_only(self, address: str) -> str:
         made = self._make(f"readonly:{len(self._read_only)}", address)
         self._read_only[made.key] = made
+        self._journal.write("read_only", address=address)
         return made.key
 
     def read_only_of(self, address: str) -> list[str]:
@@ -154,6 +168,7 @@ class Keys:
     def delete_read_only(self, address: str, key: str) -> None:
         if key in self.read_only_of(address):
             del self._read_only[key]
+            self._journal.write("read_only_deleted", address=address, key=key)
 
     def is_relayer_call(self, *, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> bool:
         """Signed by a builder key, or carrying a relayer key and the address of a known account."""
@@ -170,7 +185,8 @@ class Keys:
     def _ensure_account(self, address: str) -> None:
         """A stranger gets an empty account with a deposit wallet: the venue gives keys to anybody."""
         if self.acts_for(address) is None:
-            self._accounts.add(Account(address=address, wallet=deposit_wallet(address), signature_type=3))
+            account = self._accounts.add(Account(address=address, wallet=deposit_wallet(address), signature_type=3))
+            self._journal.write("account", **account_fact(account, number=None))
 
     def _fresh(self, timestamp: str) -> bool:
         if not timestamp.isdecimal():

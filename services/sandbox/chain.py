@@ -56,6 +56,9 @@ class Chain:
     def __init__(self, exchange: Exchange, sessions: Sessions) -> None:
         self._exchange = exchange
         self._sessions = sessions
+        # Of transactions of EOA accounts: was it carried out, by hash; and how many there were, by address.
+        self.receipts: dict[str, bool] = {}
+        self.sent: dict[str, int] = {}
         self._actions: dict[bytes, Callable[[Account, Arguments, str, str], None]] = {
             SPLIT: self._split,
             MERGE: self._merge,
@@ -70,7 +73,7 @@ class Chain:
 
     def execute(self, account: Account, calls: Sequence[Call], *, transaction: str) -> None:
         """All calls in order, or none of them."""
-        restore = self._remember(account)
+        restore, known = self._remember(account), len(account.activity)
         try:
             for call in calls:
                 if call.data[:4] not in APPROVALS:
@@ -78,7 +81,25 @@ class Chain:
         except ChainError:
             restore()
             raise
+        self._exchange.note_history(account, since=known)
         self._exchange.cancel_uncovered(account)
+
+    def send(self, account: Account, call: Call, *, transaction: str) -> None:
+        """A transaction that an EOA signed itself: it counts and leaves a receipt whether it was reverted or not."""
+        with self._exchange.journal.together():
+            try:
+                self.execute(account, [call], transaction=transaction)
+            except ChainError:
+                ok = False
+            else:
+                ok = True
+            self.note(account, transaction, ok=ok)
+            self._exchange.journal.write("sent", wallet=account.wallet, transaction=transaction, ok=ok)
+
+    def note(self, account: Account, transaction: str, *, ok: bool) -> None:
+        """Count a transaction of an EOA and keep its receipt."""
+        self.receipts[transaction] = ok
+        self.sent[account.address.lower()] = self.sent.get(account.address.lower(), 0) + 1
 
     def _act(self, account: Account, call: Call, transaction: str) -> None:
         action = self._actions.get(call.data[:4])

@@ -9,21 +9,21 @@ never created from air.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from services.sandbox import rules
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.balances import Balances
 from services.sandbox.book import BookOrder, Fill, Side
 from services.sandbox.clock import SECOND_NS, VenueClock
+from services.sandbox.events import Events
+from services.sandbox.facts import history_facts, trade_fact
 from services.sandbox.fees import taker_fee
+from services.sandbox.journal import Journal
 from services.sandbox.markets import COARSE_TICK, FINE_ABOVE, FINE_BELOW, FINE_TICK, Market, Markets
 from services.sandbox.money import MICRO
-from services.sandbox.orders import Order, OrderStatus, OrderType
+from services.sandbox.orders import Order, OrderStatus, OrderType, Placed
 from services.sandbox.refusals import ALREADY_GONE, MARKET_NOT_FOUND, STILL_HELD, Refusal, duplicated
 from services.sandbox.trades import (
     Trade,
@@ -33,35 +33,13 @@ from services.sandbox.trades import (
     in_flight,
     moves_of,
     trade_activity,
+    trade_ids,
     undo_moves,
 )
 
 HOUSE_CASH = 1_000_000_000 * MICRO
 # So many makers fit into one trade; a larger match is split.
 BUCKET_FILLS = 20
-
-
-class Events(Protocol):
-    """What the exchange tells the outside; implemented by the feeds, and by lists in tests."""
-
-    def book_changed(self, market: Market) -> None: ...
-    def traded(self, market: Market, taker: BookOrder, fills: list[Fill], transaction: str) -> None: ...
-    def order_changed(self, order: Order, kind: str, reason: str = "") -> None: ...
-    def trade_changed(self, trade: Trade) -> None: ...
-    def tick_changed(self, market: Market, old: int) -> None: ...
-    def market_created(self, market: Market) -> None: ...
-    def market_resolved(self, market: Market) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placed:
-    """Outcome of an accepted order, amounts from its owner's view in micro-units."""
-
-    order_id: str
-    status: str
-    making: int
-    taking: int
-    trade_ids: tuple[str, ...]
 
 
 class Exchange:
@@ -76,13 +54,17 @@ class Exchange:
         events: Events,
         run_tag: str,
         balances: Balances | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.clock = clock
         self.balances = balances or Balances()
+        self.journal = journal or Journal()
         self.markets = markets
         self.accounts = accounts
         self.events = events
         self.orders: dict[str, Order] = {}
+        # Ids from before a restart: those orders are over, and cannot be posted again.
+        self.past_orders: set[str] = set()
         self.trades: dict[str, Trade] = {}
         self.unsettled: deque[Trade] = deque()
         # What faults may decide: how a trade is settled, a match that comes too late, a redemption that moves nothing.
@@ -96,9 +78,13 @@ class Exchange:
 
     # --- the life of a client's order -------------------------------------------------------------------------------
 
+    def knows(self, order_id: str) -> bool:
+        """Was an order with this id ever accepted?"""
+        return order_id in self.orders or order_id in self.past_orders
+
     def validate(self, order: Order) -> None:
         """Every check before acceptance. Raises Refusal with the venue's text."""
-        if order.id in self.orders:
+        if self.knows(order.id):
             raise duplicated(order.id)
         if not order.market.accepting:
             raise Refusal(MARKET_NOT_FOUND, status=404, order_id=order.id)
@@ -120,20 +106,21 @@ class Exchange:
     def hold(self, order: Order, *, delayed: bool = False) -> None:
         """Reserve the funds of a taker order for the delay; it cannot be cancelled until `finish`."""
         order.fee_reserve = self._fee_estimate(order)
-        self.orders[order.id] = order
+        self._accept(order)
         order.account.open_orders[order.id] = order
         if delayed:
             self.events.order_changed(order, "PLACEMENT")
 
     def finish(self, order: Order, *, delayed: bool = False) -> Placed:
         """Re-check, match and rest or kill. Raises Refusal when nothing came of the order."""
-        self.orders[order.id] = order
-        self.before_match(order)
-        try:
-            placed = self._match(order)
-        except Refusal as refusal:
-            self._drop(order, reason=refusal.text)
-            raise
+        with self.journal.together():
+            self._accept(order)
+            self.before_match(order)
+            try:
+                placed = self._match(order)
+            except Refusal as refusal:
+                self._drop(order, reason=refusal.text)
+                raise
         if delayed and placed.status == "live":
             # Its moment passed without a match; the order stands.
             order.status = OrderStatus.UNMATCHED
@@ -154,6 +141,11 @@ class Exchange:
         self.events.order_changed(order, "CANCELLATION", reason)
         self.publish(order.market)
         return None
+
+    def _accept(self, order: Order) -> None:
+        if not self.knows(order.id):
+            self.journal.write("accepted", order=order.id)
+        self.orders[order.id] = order
 
     def _match(self, order: Order) -> Placed:
         market = order.market
@@ -181,7 +173,7 @@ class Exchange:
     def _require_fill(self, order: Order, fills: list[Fill]) -> None:
         if order.order_type is OrderType.FAK and not fills:
             raise Refusal(rules.FAK_MISSED, order_id=order.id)
-        if order.order_type is OrderType.FOK and not _complete(order, fills):
+        if order.order_type is OrderType.FOK and not rules.completes(order, fills):
             raise Refusal(rules.FOK_MISSED, order_id=order.id)
 
     def _require_funds(self, order: Order, fills: list[Fill]) -> None:
@@ -277,7 +269,8 @@ class Exchange:
         apply_moves(market, moves, now_ns=now_ns)
         for move in moves:
             self.balances.note(move.account, move.token_id)
-        trade_id, transaction = self._ids()
+        self._serial += 1
+        trade_id, transaction = trade_ids(self._run_tag, self._serial)
         return Trade(
             id=trade_id,
             market=market,
@@ -298,6 +291,14 @@ class Exchange:
 
     def _record(self, trade: Trade) -> None:
         self.fate(trade)
+        self.enter(trade)
+        for fill in trade.fills:
+            self._update_maker(trade, fill)
+        self.journal.write("trade", **trade_fact(trade))
+        self.events.trade_changed(trade)
+
+    def enter(self, trade: Trade) -> None:
+        """Into the records of the exchange and of the clients that took part."""
         self.trades[trade.id] = trade
         self.unsettled.append(trade)
         for account in trade.parties():
@@ -305,9 +306,6 @@ class Exchange:
         for move in trade.moves:
             if not move.account.house:
                 move.account.activity.append(trade_activity(trade, move))
-        for fill in trade.fills:
-            self._update_maker(trade, fill)
-        self.events.trade_changed(trade)
 
     def _update_maker(self, trade: Trade, fill: Fill) -> None:
         order = self.orders.get(fill.maker.id)
@@ -323,13 +321,26 @@ class Exchange:
 
     def fail(self, trade: Trade) -> None:
         """A ghost fill: the match is undone on both sides and its records disappear from the wallet's history."""
+        self.undo(trade)
+        doomed = []
+        for account in trade.parties():
+            for other in dependents(self.unsettled, account):
+                other.will_fail = True
+                doomed.append(other.id)
+            self.cancel_uncovered(account)
+        self.journal.write("failed", trade=trade.id, doomed=doomed)
+
+    def undo(self, trade: Trade) -> None:
         undo_moves(trade.market, trade.moves)
         trade.status = TradeStatus.FAILED
         for account in trade.parties():
             account.activity[:] = [line for line in account.activity if line.trade_id != trade.id]
-            for other in dependents(self.unsettled, account):
-                other.will_fail = True
-            self.cancel_uncovered(account)
+
+    def note_history(self, account: Account, *, since: int) -> None:
+        """Into the journal: what an account's history gained by other ways than a trade."""
+        lines = history_facts(account.activity[since:], self.markets)
+        if lines:
+            self.journal.write("moved", wallet=account.wallet, lines=lines)
 
     def publish(self, market: Market) -> None:
         """Tell the feeds about changed levels and move to the fine tick where prices are extreme."""
@@ -382,15 +393,3 @@ class Exchange:
             for order in list(account.open_orders.values()):
                 if order.expiration and now_s >= order.expiration - rules.GTD_ENDS_EARLY_S:
                     self.cancel(account, order.id, reason="EXPIRED_ORDER")
-
-    def _ids(self) -> tuple[str, str]:
-        self._serial += 1
-        digest = hashlib.sha256(f"{self._run_tag}:trade:{self._serial}".encode()).hexdigest()
-        return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}", "0x" + digest
-
-
-def _complete(order: Order, fills: list[Fill]) -> bool:
-    """A FOK BUY must spend its dollars (up to what cannot buy a millionth of a share), a SELL must sell its shares."""
-    if not order.spends_dollars:
-        return sum(fill.shares for fill in fills) == order.size
-    return order.maker_amount - sum(fill.dollars for fill in fills) <= 1

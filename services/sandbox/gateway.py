@@ -24,10 +24,10 @@ from services.sandbox.eip712 import (
     signed_by,
 )
 from services.sandbox.eventlog import log_event
-from services.sandbox.exchange import Exchange, Placed
+from services.sandbox.exchange import Exchange
 from services.sandbox.markets import Market
 from services.sandbox.money import text
-from services.sandbox.orders import Order, OrderType
+from services.sandbox.orders import Order, OrderType, Placed
 from services.sandbox.quotes import lognormal
 from services.sandbox.refusals import (
     INVALID_PAYLOAD,
@@ -61,7 +61,7 @@ class Gateway:
     async def place(self, payload: object, *, account: Account, key: ApiKey) -> Placed:
         """Carry one POST /order to its end. Raises Refusal with the venue's text."""
         order, fields, signature = self._parse(payload, account, key)
-        account.post_count[order.id] = account.post_count.get(order.id, 0) + 1
+        self._count(account, order.id)
         task = asyncio.create_task(self._run(order, fields, signature, key))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
@@ -145,10 +145,14 @@ class Gateway:
             created_ns=self._clock.now_ns(),
             stamped_ns=self._clock.stamp_ns(),
         )
-        if order.id in self._exchange.orders:
-            account.post_count[order.id] = account.post_count.get(order.id, 0) + 1
+        if self._exchange.knows(order.id):
+            self._count(account, order.id)
             raise duplicated(order.id)
         return order, fields, signature
+
+    def _count(self, account: Account, order_id: str) -> None:
+        account.count_post(order_id)
+        self._exchange.journal.write("posted", wallet=account.wallet, order=order_id)
 
     def _forget(self, task: asyncio.Task[Placed]) -> None:
         self._tasks.discard(task)

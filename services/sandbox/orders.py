@@ -95,3 +95,14 @@ class Order:
             size=self.size,
             budget=self.maker_amount if self.spends_dollars else 0,
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """Outcome of an accepted order, amounts from its owner's view in micro-units."""
+
+    order_id: str
+    status: str
+    making: int
+    taking: int
+    trade_ids: tuple[str, ...]

@@ -59,7 +59,7 @@ def convert(
     account.cash += paid
     # Exactly one market of the event pays, so the event as a whole still covers every share.
     given[0].collateral -= paid
-    _note(account, given[0], "CONVERSION", amount, paid, now_ns=now_ns, transaction=transaction)
+    _note(account, given[0], "CONVERSION", amount, paid, now_ns=now_ns, transaction=transaction, chosen=tuple(chosen))
 
 
 def redeem(
@@ -100,6 +100,7 @@ def _note(
     now_ns: int,
     transaction: str,
     token_id: str = "",
+    chosen: tuple[int, ...] = (),
 ) -> None:
     if account.house:
         return
@@ -112,5 +113,6 @@ def _note(
             shares=shares,
             dollars=dollars,
             transaction=transaction,
+            chosen=chosen,
         )
     )

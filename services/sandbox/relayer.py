@@ -18,6 +18,7 @@ from services.sandbox.accounts import Account, Accounts
 from services.sandbox.chain import Call, Chain
 from services.sandbox.clock import SECOND_NS, VenueClock, wall_seconds
 from services.sandbox.eip712 import CHAIN_ID, recover, typed_digest
+from services.sandbox.journal import Journal
 from services.sandbox.keccak import address_bytes, checksum_address, keccak256
 from services.sandbox.positions import ChainError
 from services.sandbox.refusals import Refusal
@@ -28,6 +29,7 @@ EXECUTED_AFTER_S = 1.0
 MINED_AFTER_S = 2.0
 CONFIRMED_AFTER_S = 4.0
 RELAY_ADDRESS = checksum_address(keccak256(b"sandbox relay")[12:])
+CREATION = "WALLET-CREATE"
 KIND_OF_TYPE = {1: "PROXY", 2: "SAFE", 3: "WALLET"}
 
 BATCH_TYPE = b"Batch(address wallet,uint256 nonce,uint256 deadline,Call[] calls)"
@@ -60,11 +62,12 @@ class Submission:
 class Relayer:
     """Accepts submissions; `step` moves them on."""
 
-    def __init__(self, *, clock: VenueClock, accounts: Accounts, chain: Chain, run_tag: str) -> None:
+    def __init__(self, *, clock: VenueClock, accounts: Accounts, chain: Chain, run_tag: str, journal: Journal) -> None:
         self._clock = clock
         self._accounts = accounts
         self._chain = chain
         self._run_tag = run_tag
+        self._journal = journal
         self._nonces: dict[str, int] = {}
         self._recent: dict[str, deque[int]] = {}
         self._waiting: list[Submission] = []
@@ -72,7 +75,8 @@ class Relayer:
 
     def nonce(self, address: str) -> int:
         """Next nonce of the wallet of a signer."""
-        return self._nonces.get(address.lower(), 0)
+        account = self._accounts.find(address)
+        return 0 if account is None else self._nonces.get(account.address, 0)
 
     def submit(self, payload: Mapping[str, Any]) -> Submission:
         """Check one envelope and queue it. Raises Refusal 400, 401 or 429."""
@@ -81,7 +85,7 @@ class Relayer:
         if account is None:
             raise Refusal("unknown signer")
         self._spend(signer)
-        if kind == "WALLET-CREATE":
+        if kind == CREATION:
             return self._queue(account, kind, [])
         if kind != KIND_OF_TYPE.get(account.signature_type):
             raise Refusal(f"invalid transaction type for this wallet: {kind}")
@@ -95,7 +99,6 @@ class Relayer:
         who = recover(digest=digest, signature=signature)
         if who is None or who.lower() != account.address.lower():
             raise Refusal("invalid signature", status=401)
-        self._nonces[signer.lower()] = expected + 1
         return self._queue(account, kind, calls)
 
     def step(self, now_ns: int) -> None:
@@ -111,12 +114,14 @@ class Relayer:
                 self._waiting.remove(submission)
 
     def _execute(self, submission: Submission) -> None:
-        try:
-            self._chain.execute(submission.account, submission.calls, transaction=submission.hash)
-        except ChainError as error:
-            submission.state, submission.error = "STATE_FAILED", str(error)
-        else:
-            submission.state = "STATE_EXECUTED"
+        with self._journal.together():
+            try:
+                self._chain.execute(submission.account, submission.calls, transaction=submission.hash)
+            except ChainError as error:
+                submission.state, submission.error = "STATE_FAILED", str(error)
+            else:
+                submission.state = "STATE_EXECUTED"
+            self._journal.write("executed", id=submission.id, state=submission.state, error=submission.error)
 
     def _queue(self, account: Account, kind: str, calls: list[Call]) -> Submission:
         now_ns = self._clock.now_ns()
@@ -129,9 +134,25 @@ class Relayer:
             at_ns=now_ns,
             hash="0x" + digest.hex(),
         )
-        self.submissions[made.id] = made
-        self._waiting.append(made)
+        self.enter(made)
+        self._journal.write(
+            "submitted",
+            id=made.id,
+            wallet=account.wallet,
+            kind=kind,
+            calls=[(call.target, str(call.value), call.data.hex()) for call in calls],
+            at=now_ns,
+            hash=made.hash,
+        )
         return made
+
+    def enter(self, submission: Submission) -> None:
+        """Put a checked batch on its way; its nonce is used up."""
+        self.submissions[submission.id] = submission
+        self._waiting.append(submission)
+        if submission.kind != CREATION:
+            address = submission.account.address
+            self._nonces[address] = self._nonces.get(address, 0) + 1
 
     def _spend(self, signer: str) -> None:
         """25 submits in any venue minute. Raises Refusal 429."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from services.sandbox.book import Side
+from collections.abc import Sequence
+
+from services.sandbox.book import Fill, Side
 from services.sandbox.markets import FINE_TICK
 from services.sandbox.money import MICRO, decimals, text
 from services.sandbox.orders import Order, OrderType
@@ -87,6 +89,13 @@ def balance_refusal(*, balance: int, active: int, matched: int, amount: int) -> 
     matches = f", sum of matched orders: {matched}" if matched else ""
     amounts = f"balance: {balance}{orders}{matches}, order amount: {amount}"
     return f"not enough balance / allowance: the balance is not enough -> {amounts}"
+
+
+def completes(order: Order, fills: Sequence[Fill]) -> bool:
+    """A FOK BUY must spend its dollars (up to what cannot buy a millionth of a share), a SELL must sell its shares."""
+    if not order.spends_dollars:
+        return sum(fill.shares for fill in fills) == order.size
+    return order.maker_amount - sum(fill.dollars for fill in fills) <= 1
 
 
 def _ratio(dollars: int, shares: int) -> str:

@@ -6,9 +6,12 @@ import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from services.sandbox.catalog import DEFAULT_FAMILIES, FAMILY_NAMES, families_named
+from services.sandbox.journal import FileJournal, Journal
+from services.sandbox.recovery import continued
 from services.sandbox.scenario import DEFAULT_SCENARIO, SCENARIOS
 from services.sandbox.scenario_file import scenario_of
 from services.sandbox.tape import TapeFile
@@ -32,12 +35,21 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """Where to listen, how to print, and what to run."""
+    """Where to listen, how to print, what to run, and where to remember it."""
 
     host: str
     port: int
     as_json: bool
     run: RunSettings
+    state: Path | None
+    anchor_stated: bool
+
+    def begin(self) -> tuple[RunSettings, Journal]:
+        """The run and its journal; with a state, that of the run it holds. Raises JournalError."""
+        if self.state is None:
+            return self.run, Journal()
+        journal = FileJournal(self.state)
+        return continued(self.run, journal, anchor_stated=self.anchor_stated), journal
 
 
 def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -57,6 +69,8 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
         host=pick("host", "SANDBOX_HOST", "127.0.0.1", str, "an address to listen on"),
         port=pick("port", "SANDBOX_PORT", "8900", _within(0, 65535), "0 (any free port) to 65535"),
         as_json=flags["json"],
+        state=pick("state", "SANDBOX_STATE", "", _folder, "a folder"),
+        anchor_stated=bool(flags["anchor_ns"] or environment.get("CLOCK_ANCHOR_NS")),
         run=RunSettings(
             seed=pick("seed", "SANDBOX_SEED", "1", _within(0, 2**63), "a whole number from 0"),
             scenario=pick("scenario", "SANDBOX_SCENARIO", DEFAULT_SCENARIO, scenario_of, f"{names}, or a FILE.json"),
@@ -92,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--speed", help="venue seconds a real second (CLOCK_SPEED, default 1)")
     made.add_argument("--anchor-ns", help="moment where venue time equals real time (CLOCK_ANCHOR_NS, default now)")
     made.add_argument("--bankroll", help="dollars on each account (BANKROLL_USD, default 300)")
+    made.add_argument("--state", help="folder to remember the run in; the next start goes on with it (SANDBOX_STATE)")
     made.add_argument("--json", action="store_true", help="print one JSON line when ready instead of text")
     return made
 
@@ -118,6 +133,10 @@ def _families(raw: str) -> tuple[str, ...]:
 
 def _tape(raw: str) -> TapeFile | None:
     return TapeFile(raw) if raw else None
+
+
+def _folder(raw: str) -> Path | None:
+    return Path(raw) if raw else None
 
 
 def _speed(raw: str) -> float:

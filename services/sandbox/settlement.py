@@ -19,6 +19,8 @@ from services.sandbox.trades import Trade, TradeStatus
 
 # Orders from before a game are looked for this long after its start.
 CLEAR_NS = 5 * SECOND_NS
+# No market is shown for a shorter time than this.
+ROLL_NS = 300 * SECOND_NS
 
 
 class Settlement:
@@ -40,21 +42,37 @@ class Settlement:
         self._values = values
         self._paths = paths
         self._seed = seed
-        self._unredeemed: list[Market] = []
-        self._settling = 0
+        self.unredeemed: list[Market] = []
+        # How many trades of clients have met their fate.
+        self.settled = 0
+        self._rolled_ns = 0
 
     def step(self, now_ns: int) -> None:
-        for market in self._exchange.markets.roll(now_ns=now_ns, spot=self._spot):
+        for market in self.roll(now_ns):
             self._exchange.events.market_created(market)
         for market in self._exchange.markets.live():
             self._advance(market, now_ns)
         due = int(self.scenario.redeem_after_s * SECOND_NS)
-        for market in [market for market in self._unredeemed if now_ns >= market.closed_ns + due]:
-            self._unredeemed.remove(market)
+        for market in [market for market in self.unredeemed if now_ns >= market.closed_ns + due]:
+            self.unredeemed.remove(market)
             self.redeem(market, now_ns)
         self._exchange.expire()
         if now_ns // SECOND_NS % 60 == 0:
             self._note_prices(now_ns // SECOND_NS)
+
+    def roll(self, now_ns: int) -> list[Market]:
+        """Make the markets of this moment; returns the new ones."""
+        fresh = self._exchange.markets.roll(now_ns=now_ns, spot=self._spot)
+        if fresh:
+            self._rolled_ns = now_ns
+            self._exchange.journal.write("rolled", at=now_ns)
+        return fresh
+
+    def catch_up(self, now_ns: int) -> None:
+        """After a time of standstill: the markets that would have come and gone meanwhile."""
+        if self._rolled_ns:
+            for missed_ns in range(self._rolled_ns + ROLL_NS, now_ns, ROLL_NS):
+                self.roll(missed_ns)
 
     def _note_prices(self, second: int) -> None:
         for market in self._exchange.markets.live():
@@ -66,13 +84,18 @@ class Settlement:
         waiting = self._exchange.unsettled
         for _ in range(len(waiting)):
             trade = waiting.popleft()
-            before = trade.status
-            self._move_on(trade, (now_ns - trade.matched_ns) / SECOND_NS)
-            if trade.status is not before:
-                trade.updated_ns = now_ns + self._exchange.clock.skew_ns
-                self._exchange.events.trade_changed(trade)
+            with self._exchange.journal.together():
+                self._step_trade(trade, now_ns)
             if trade.status not in (TradeStatus.CONFIRMED, TradeStatus.FAILED):
                 waiting.append(trade)
+
+    def _step_trade(self, trade: Trade, now_ns: int) -> None:
+        before = trade.status
+        self._move_on(trade, (now_ns - trade.matched_ns) / SECOND_NS)
+        if trade.status is not before:
+            trade.updated_ns = now_ns + self._exchange.clock.skew_ns
+            self._exchange.journal.write("status", trade=trade.id, status=str(trade.status), at=trade.updated_ns)
+            self._exchange.events.trade_changed(trade)
 
     def _move_on(self, trade: Trade, age_s: float) -> None:
         mined_s, confirmed_s = self.scenario.mined_after_s, self.scenario.confirmed_after_s
@@ -96,8 +119,8 @@ class Settlement:
 
     def fails(self) -> bool:
         """Does the next trade fail by itself? The n-th one of clients does so in every run of a seed."""
-        self._settling += 1
-        return Random(f"{self._seed}:fails:{self._settling}").random() < self.scenario.failed_prob
+        self.settled += 1
+        return Random(f"{self._seed}:fails:{self.settled}").random() < self.scenario.failed_prob
 
     def resolve(self, market: Market, now_ns: int, *, decided: tuple[int | str] | None = None) -> None:
         """Close a market with its answer, or with what the caller decided: an outcome or "even" for 50-50."""
@@ -111,7 +134,16 @@ class Settlement:
             market.final_price = self._values.final(market)
         market.state = MarketState.CLOSED
         market.closed_ns = now_ns
-        self._unredeemed.append(market)
+        self.unredeemed.append(market)
+        self._exchange.journal.write(
+            "closed",
+            market=market.slug,
+            winner=market.winner,
+            even=market.even,
+            price_to_beat=market.price_to_beat,
+            final_price=market.final_price,
+            at=now_ns,
+        )
         self._exchange.events.market_resolved(market)
         winner = None if market.winner is None else market.labels[market.winner]
         log_event("market_resolved", market=market.slug, winner=winner, final_price=market.final_price)
@@ -128,11 +160,16 @@ class Settlement:
 
     def redeem(self, market: Market, now_ns: int) -> None:
         """The auto-redeemer: shares become what they are worth; one REDEEM row per outcome held."""
-        for account in self._exchange.accounts.everyone:
-            if not self._exchange.pays(account, market):
-                continue
-            for outcome in (0, 1):
-                positions.redeem(account, market, outcome, now_ns=now_ns)
+        journal = self._exchange.journal
+        with journal.together():
+            for account in self._exchange.accounts.everyone:
+                if not self._exchange.pays(account, market):
+                    continue
+                known = len(account.activity)
+                for outcome in (0, 1):
+                    positions.redeem(account, market, outcome, now_ns=now_ns)
+                self._exchange.note_history(account, since=known)
+            journal.write("redeemed", market=market.slug, at=now_ns)
 
     def _spot(self, code: str, second: int) -> float:
         """Index price that strikes are laid around."""

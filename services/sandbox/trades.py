@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -175,6 +176,12 @@ def dependents(trades: Iterable[Trade], account: Account) -> list[Trade]:
             cash += move.dollars
             shares[move.token_id] += move.shares
     return found
+
+
+def trade_ids(run_tag: str, serial: int) -> tuple[str, str]:
+    """(id, transaction hash) of the n-th trade of a run."""
+    digest = hashlib.sha256(f"{run_tag}:trade:{serial}".encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}", "0x" + digest
 
 
 def trade_activity(trade: Trade, move: Move) -> Activity:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
+from services.sandbox import recovery
 from services.sandbox.accounts import Account, Accounts
 from services.sandbox.agenda import BACKLOG_MAX_S, Agenda
 from services.sandbox.auth import Keys
@@ -19,11 +20,13 @@ from services.sandbox.coinbase import Coinbase
 from services.sandbox.engine import Engine
 from services.sandbox.eventlog import log_event
 from services.sandbox.exchange import HOUSE_CASH, Exchange
+from services.sandbox.facts import account_fact
 from services.sandbox.fair import Values
 from services.sandbox.faults import Faults
 from services.sandbox.feeds import Feeds
 from services.sandbox.gateway import Gateway
 from services.sandbox.house import STEP_NS, House
+from services.sandbox.journal import Journal
 from services.sandbox.limits import HEARTBEAT_CHECK_S, Heartbeats, RateLimiter
 from services.sandbox.markets import Markets
 from services.sandbox.mischief import Mischief, Stage
@@ -83,16 +86,17 @@ def _index_paths(settings: RunSettings) -> dict[str, IndexPath]:
 class World:
     """Everything alive in one process. `start` and `stop` must run inside the event loop."""
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, journal: Journal | None = None) -> None:
         self.settings = settings
+        self.journal = journal or Journal()
         self.scenario = settings.scenario
         self.clock = VenueClock(anchor_ns=settings.anchor_ns, speed=settings.speed, origin_ns=settings.origin_ns)
         self.agenda = Agenda(self.clock)
         self.markets = Markets(seed=settings.seed, families=() if settings.tape else settings.families)
         self.accounts = Accounts()
         self.faults = Faults(self.clock, seed=settings.seed)
-        self.sessions = Sessions(self.clock)
-        self.keys = Keys(seed=settings.seed, clock=self.clock, accounts=self.accounts, sessions=self.sessions)
+        self.sessions = Sessions(self.clock, self.journal)
+        self.keys = self._make_keys()
         self.limiter = RateLimiter(self.clock)
         self.heartbeats = Heartbeats(self.clock)
         self.engine = Engine(self.clock)
@@ -100,19 +104,12 @@ class World:
         self.paths = _index_paths(settings)
         self.oracles = {code: Oracle(path) for code, path in self.paths.items()}
         self.feeds = Feeds(clock=self.clock, markets=self.markets, keys=self.keys, scenario=self.scenario)
-        # Trade ids must differ between runs: clients keep them for longer than a run lasts.
-        run_tag = f"{settings.seed}:{settings.anchor_ns}"
-        self.exchange = Exchange(
-            clock=self.clock,
-            markets=self.markets,
-            accounts=self.accounts,
-            events=self.feeds,
-            run_tag=run_tag,
-            balances=self.balances,
-        )
-        self._tell_exchange()
+        run_tag = recovery.run_tag(settings, self.journal)
+        self.exchange = self._make_exchange(run_tag)
         self.chain = Chain(self.exchange, self.sessions)
-        self.relayer = Relayer(clock=self.clock, accounts=self.accounts, chain=self.chain, run_tag=run_tag)
+        self.relayer = Relayer(
+            clock=self.clock, accounts=self.accounts, chain=self.chain, run_tag=run_tag, journal=self.journal
+        )
         self.gateway = Gateway(exchange=self.exchange, clock=self.clock, scenario=self.scenario, seed=settings.seed)
         self.values = Values(paths=self.paths, oracles=self.oracles, markets=self.markets, seed=settings.seed)
         self.house = self._make_house()
@@ -124,13 +121,40 @@ class World:
         self.spot = Spot(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.coinbase = Coinbase(clock=self.clock, paths=self.paths, scenario=self.scenario)
         self.sports = Sports(clock=self.clock, markets=self.markets, values=self.values, seed=settings.seed)
-        self.seeded = [self.open_account(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
+        self.seeded = self._go_on()
+        self._tell_exchange()
         self.player = self._make_player(settings.tape) if settings.tape else None
         self.mischief = self._make_mischief()
         self._carry_faults()
         self._tasks: list[asyncio.Task[None]] = []
         self.failure: BaseException | None = None
         self.on_failure: Callable[[], None] = lambda: None
+
+    def _go_on(self) -> list[Account]:
+        """What the journal remembers, and the accounts that every run has."""
+        recovery.recover(self)
+        self.journal.begin(*recovery.first_facts(self))
+        return [self._seeded(signature_type=kind, index=n) for n, kind in enumerate(SEEDED_SIGNATURE_TYPES)]
+
+    def _make_keys(self) -> Keys:
+        return Keys(
+            seed=self.settings.seed,
+            clock=self.clock,
+            accounts=self.accounts,
+            sessions=self.sessions,
+            journal=self.journal,
+        )
+
+    def _make_exchange(self, run_tag: str) -> Exchange:
+        return Exchange(
+            clock=self.clock,
+            markets=self.markets,
+            accounts=self.accounts,
+            events=self.feeds,
+            run_tag=run_tag,
+            balances=self.balances,
+            journal=self.journal,
+        )
 
     def _make_settlement(self) -> Settlement:
         return Settlement(
@@ -166,10 +190,18 @@ class World:
         )
         return Mischief(stage=stage, faults=self.faults)
 
+    def _seeded(self, *, signature_type: int, index: int) -> Account:
+        """One of the accounts that every run has; a run that goes on has it already."""
+        address = address_of_key(key_from_seed(seed=self.settings.seed, index=index))
+        return self.accounts.find(address) or self.open_account(signature_type=signature_type, index=index)
+
     def open_account(self, *, signature_type: int, index: int | None = None, address: str | None = None) -> Account:
         """A funded account with an API key. Without an address it gets a key of its own, derived from the seed."""
-        now_ns = self.clock.now_ns()
-        private_key = ""
+        with self.journal.together():
+            return self._open_account(signature_type=signature_type, index=index, address=address)
+
+    def _open_account(self, *, signature_type: int, index: int | None, address: str | None) -> Account:
+        private_key, number = "", None
         if address is None:
             number = len(self.accounts.everyone) if index is None else index
             key = key_from_seed(seed=self.settings.seed, index=number)
@@ -184,7 +216,10 @@ class World:
                     private_key=private_key,
                 )
             )
-        account.deposit(self.settings.bankroll_usd * MICRO, now_ns=now_ns)
+            self.journal.write("account", **account_fact(account, number=number))
+        known = len(account.activity)
+        account.deposit(self.settings.bankroll_usd * MICRO, now_ns=self.clock.now_ns())
+        self.exchange.note_history(account, since=known)
         if not self.keys.of_address(address):
             self.keys.issue(address)
         return account
@@ -219,9 +254,15 @@ class World:
         self.exchange.bucket_fills = max(1, int(self.scenario.bucket_fills))
 
     def start(self) -> None:
-        """Begin at the anchor, so that a slow start changes nothing; an old anchor is caught up with in part."""
-        now_ns = self.clock.now_ns()
-        first_ns = min(now_ns, max(self.settings.origin_ns, now_ns - BACKLOG_MAX_S * SECOND_NS))
+        """Begin at the anchor, so that a slow start changes nothing; an old anchor is caught up with in part.
+
+        A run that goes on begins at the present: nobody traded while it was down.
+        """
+        first_ns = self.clock.now_ns()
+        if self.journal.past:
+            self.settlement.catch_up(first_ns)
+        else:
+            first_ns = min(first_ns, max(self.settings.origin_ns, first_ns - BACKLOG_MAX_S * SECOND_NS))
         self.clock.stand_at(first_ns)
         self.settlement.step(first_ns)
         if self.player is None:

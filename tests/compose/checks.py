@@ -86,12 +86,16 @@ def two_scanners_share_the_markets(stack: Stack) -> str:
 
 def a_crash_recovers(stack: Stack) -> str:
     evidence = []
+    told = stack.trades_at_the_venue()
     for name in STAYING:
         container = stack.containers(name)[0]
         started = stack.inspect(container, "{{.State.StartedAt}}")
         stack.crash(container)
         took = eventually(partial(came_back, stack, container, started), within=90, saying=f"{name} did not recover")
         evidence.append(f"{name} {took:.0f} s")
+    forgotten = told - stack.trades_at_the_venue()
+    assert told, "nothing was traded before the crashes"
+    assert not forgotten, f"the sandbox forgot {len(forgotten)} of {len(told)} trades"
     return "healthy again: " + ", ".join(evidence)
 
 
@@ -104,6 +108,8 @@ def trades_after_all_that(stack: Stack) -> str:
     took = eventually(lambda: stack.number(FILLED) > before, within=300, saying="no fill after the crashes")
     dead = [name for name in OURS if not stack.healthy(stack.containers(name)[0])]
     assert not dead, f"not healthy: {dead}"
+    state, why = stack.sql("select state, why from trading_state")[0]
+    assert state != "HALTED", f"halted after the crashes: {why}"
     return f"filled again after {took:.0f} s"
 
 

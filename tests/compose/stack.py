@@ -45,6 +45,16 @@ class Stack:
         """The bodies of all messages on a stream."""
         return [json.loads(line) for line in self.redis("XRANGE", stream, "-", "+") if line.startswith("{")]
 
+    def trades_at_the_venue(self) -> set[str]:
+        """Ids of every trade of the account that the executor trades for."""
+        ready = json.loads(self._ask_sandbox("ready"))
+        truth = json.loads(self._ask_sandbox(f"accounts/{ready['accounts'][0]['address']}"))
+        return {trade["id"] for trade in truth["trades"]}
+
+    def _ask_sandbox(self, path: str) -> str:
+        asking = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8900/sandbox/{path}').read().decode())"
+        return self.compose("exec", "-T", "sandbox", "python", "-c", asking)
+
     def logs(self, service: str) -> list[str]:
         return self.compose("logs", "--no-log-prefix", "--no-color", service).splitlines()
 

@@ -102,6 +102,14 @@ def test_every_setting_of_a_service_can_be_set(name: str) -> None:
     assert fields - SERVICES[name]["environment"].keys() == set()
 
 
+def test_the_sandbox_remembers_its_run_in_a_volume_that_its_user_owns() -> None:
+    folder = SERVICES["sandbox"]["environment"]["SANDBOX_STATE"]
+    assert SERVICES["sandbox"]["volumes"] == [f"sandbox:{folder}"]
+    assert COMPOSE["volumes"].keys() == {"redis", "postgres", "sandbox"}
+    recipe = (ROOT / "infra" / "Dockerfile").read_text()
+    assert f"install --directory --owner 10001 --group 10001 --mode 0700 {folder}" in recipe
+
+
 def test_the_scanner_can_be_scaled() -> None:
     assert not {"container_name", "ports", "hostname"} & SERVICES["scanner"].keys()
 

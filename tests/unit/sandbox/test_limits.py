@@ -9,6 +9,7 @@ from services.sandbox.auth import Keys
 from services.sandbox.book import Side
 from services.sandbox.clock import SECOND_NS, VenueClock
 from services.sandbox.eip712 import login_digest
+from services.sandbox.journal import Journal
 from services.sandbox.limits import Heartbeats, RateLimiter
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType
@@ -79,10 +80,15 @@ def test_a_heart_is_armed_by_its_first_beat_and_silent_after_ten_seconds():
     assert hearts.silent(clock.at_ns + 1) == ["k"]
 
 
+def keys_of(clock: HandClock, accounts: Accounts) -> Keys:
+    journal = Journal()
+    return Keys(seed=1, clock=clock, accounts=accounts, sessions=Sessions(clock, journal), journal=journal)
+
+
 @pytest.mark.parametrize("clock_of_timestamp", ["wall", "venue"])
 def test_a_login_is_good_by_either_clock(clock_of_timestamp):
     clock = HandClock()
-    keys = Keys(seed=1, clock=clock, accounts=Accounts(), sessions=Sessions(clock))
+    keys = keys_of(clock, Accounts())
     stamp = int(time.time()) if clock_of_timestamp == "wall" else clock.at_ns // SECOND_NS
     made = keys.create(login_headers(timestamp=stamp))
     assert keys.derive(login_headers(timestamp=stamp)) == made
@@ -97,7 +103,7 @@ def test_a_login_is_good_by_either_clock(clock_of_timestamp):
 def test_a_stranger_who_logs_in_owns_a_deposit_wallet():
     accounts = Accounts()
     clock = HandClock()
-    keys = Keys(seed=1, clock=clock, accounts=accounts, sessions=Sessions(clock))
+    keys = keys_of(clock, accounts)
     key = keys.create(login_headers(timestamp=int(time.time())))
     account = accounts.find(key.address)
     assert account is not None
