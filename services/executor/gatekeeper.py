@@ -9,7 +9,7 @@ from pmarb.clock import Clock
 from pmarb.db import gate, modes
 from pmarb.db.gate import Finding
 from pmarb.db.orders import NO_REAL_MONEY
-from pmarb.domain.gate import LIVE, demoted
+from pmarb.domain.gate import LIVE, PAPER, UNKNOWN, demoted
 from pmarb.domain.messages import Halt
 from pmarb.runtime import every
 from pmarb.settings import WrongSettings
@@ -60,7 +60,8 @@ async def admitted(settings: ExecutorSettings, clock: Clock) -> tuple[gate.Watch
     mode = (settings.venue, settings.execution)
     left = await asyncio.to_thread(_left, settings.dsn)
     for (venue, execution), count in left.items():
-        if (venue, execution) != mode:
+        ours = (mode, UNKNOWN) if mode == PAPER else (mode,)  # Of a ledger older than its list of modes
+        if (venue, execution) not in ours:
             _refuse(
                 f"{count} orders or positions of VENUE={venue} EXECUTION={execution} are not settled yet, and "
                 f"EXECUTION={settings.execution} would take them for its own: run that until pm-arb positions is empty."

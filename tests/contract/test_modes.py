@@ -3,10 +3,15 @@
 from decimal import Decimal
 
 import psycopg
+import pytest
 
 from pmarb.db import gate, modes
 from pmarb.db import portfolio as stored
+from pmarb.db.orders import NO_REAL_MONEY
 from pmarb.domain.values import NANOS
+from pmarb.settings import WrongSettings
+from services.executor.gatekeeper import admitted
+from services.executor.settings import ExecutorSettings
 from services.risk.rebuild import rebuilt
 from tests.contract.test_risk_service import DEPOSIT
 
@@ -50,3 +55,34 @@ async def test_a_paper_ledger_goes_on_with_a_wallet(database_url: str) -> None:
     assert (snapshot.capital, snapshot.resumed_at, snapshot.rearmed_at) == (Decimal(340), 21, 21)
     portfolio = rebuilt(snapshot, (), now=30 * NANOS)
     assert (portfolio.equity, portfolio.drawdown, portfolio.losses_in_a_row) == (Decimal(250), Decimal(0), 0)
+
+
+@pytest.mark.parametrize(
+    ("made_in", "execution", "refused"),
+    [
+        ("live", "paper", "1 orders or positions of VENUE=polymarket EXECUTION=live are not settled yet"),
+        ("paper", "live", "1 orders or positions of VENUE=polymarket EXECUTION=paper are not settled yet"),
+        ("paper", "paper", ""),
+        ("", "paper", ""),
+        ("", "live", "1 orders or positions of VENUE=unknown EXECUTION=unknown are not settled yet"),
+    ],
+)
+async def test_neither_execution_takes_over_what_the_other_has_open(
+    database_url: str, capsys: pytest.CaptureFixture[str], made_in: str, execution: str, refused: str
+) -> None:
+    with gate.writer(database_url) as ledger:
+        if made_in:
+            modes.enter(ledger, venue="polymarket", execution=made_in, now_real=10)
+        ledger.execute(DEPOSIT)
+        with ledger.transaction():
+            ledger.execute("SET CONSTRAINTS ALL DEFERRED")
+            ledger.execute(LOST)
+    settings = ExecutorSettings.model_validate(
+        {"venue": "polymarket", "execution": execution, "database_url": database_url}
+    )
+    if not refused:
+        assert await admitted(settings, settings.clock()) == (None, NO_REAL_MONEY)
+        return
+    with pytest.raises(WrongSettings):
+        await admitted(settings, settings.clock())
+    assert refused in capsys.readouterr().err

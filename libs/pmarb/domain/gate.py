@@ -18,6 +18,7 @@ from pmarb.domain.values import NANOS
 
 PAPER: Final = ("polymarket", "paper")
 LIVE: Final = ("polymarket", "live")
+UNKNOWN: Final = ("unknown", "unknown")
 DRILL_DAYS: Final = 7
 PHRASE: Final = "I may trade on Polymarket where I live, and I can lose all of it"
 """What a person types to open the gate."""
@@ -70,7 +71,7 @@ def of_paper(evidence: Evidence, modes: Sequence[Mode], *, since: int = 0) -> Ev
 
 def mode_at(modes: Sequence[Mode], at: int) -> tuple[str, str]:
     """(venue, execution) in force at that time; unknown before the first."""
-    found = ("unknown", "unknown")
+    found = UNKNOWN
     for mode in modes:
         if mode.since_real <= at:
             found = (mode.venue, mode.execution)
