@@ -368,6 +368,11 @@ async def test_the_house_may_be_wrong_about_a_market_and_right_again(client):
     async def moved(by):
         return abs(await middle() - before - by) < 0.05
 
+    async def quoted():
+        book = (await client.http.get("/book", params={"token_id": market["tokens"][0]})).json()
+        return book["bids"] and book["asks"]
+
+    await sandboxes.eventually(quoted)  # The makers may have just come back from another fault
     before = await middle()
     fault = await client.arm("market_mispriced", market=market["slug"], by=0.2)
     await sandboxes.eventually(lambda: moved(0.2))
