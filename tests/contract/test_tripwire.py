@@ -16,7 +16,7 @@ import psycopg
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import rules
-from pmarb.domain.messages import Alert, Approval, MarketRules, Rejection, Stream
+from pmarb.domain.messages import Alert, Approval, MarketRules, Marks, Rejection, Stream
 from pmarb.domain.values import NANOS
 from tests.builders import NOW, a_leg
 from tests.conftest import ROOT, running_sandbox
@@ -106,6 +106,8 @@ async def test_each_rule_that_the_venue_changes_in_mid_run_stops_its_market_unti
     pm_arb: Callable[..., subprocess.CompletedProcess[str]],  # noqa: F811
 ) -> None:
     risk = inject_all(start, redis_url, database_url, tmp_path)
+    marks = [said for said in await redis_bus.tail(Stream.SCANS, since_ns=0) if isinstance(said, Marks)]
+    assert any(0 < bid < 1 for said in marks for bid in said.bids.values()), "the scanner tells what could be had"
     halted = changes_by_series(database_url)
     for pattern, (_, words) in CHANGES.items():
         asset, _, family, _ = pattern.split("-")
