@@ -1,7 +1,7 @@
 """What the scanner knows, and the one path from a received frame to an opportunity. No I/O but the callback."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final, Protocol
@@ -100,9 +100,15 @@ class Board:
 
     def account(self) -> tuple[Scanned, ...]:
         """What was looked at since the last time this was asked, a market each, and how its questions stand now."""
+        return tuple(one for part in self.accounts(len(self._watched) or 1) for one in part)
+
+    def accounts(self, size: int) -> Iterator[tuple[Scanned, ...]]:
+        """The same, so many markets at a time: all of a thousand at once would keep a tick waiting for 0.1 s."""
         now, real, since = self._clock.now(), self._clock.real(), self._told_at
         self._told_at = now
-        return tuple(self._scanned(watched, since, now, real) for watched in self._watched.values())
+        watched = list(self._watched.values())
+        for first in range(0, len(watched), size):
+            yield tuple(self._scanned(one, since, now, real) for one in watched[first : first + size])
 
     def _scanned(self, watched: Watched, since: int, now: int, real: int) -> Scanned:
         watched.proven = min(self._proofs.proven(token) for token in watched.market.tokens)

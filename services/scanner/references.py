@@ -97,13 +97,25 @@ class References:
     async def step(self, markets: Collection[MarketInfo]) -> None:
         """Learn what can be learnt now."""
         now = self._clock.now()
-        await asyncio.gather(*(self._learn(market, now) for market in markets if market.opens_at <= now))
+        await asyncio.gather(*(self._learn(market, now) for market in markets if self._to_learn(market, now)))
         for market in markets:
             if market.closes_at <= now and market.slug in self.values:
                 self._note_end(market)
         for over in tuple(self._over.values()):
             await self._compare(over, now)
         self._forget({market.slug for market in markets}, now)
+
+    def _to_learn(self, market: MarketInfo, now: int) -> bool:
+        """Whether anything may be learnt of this market now: of most of a thousand nothing."""
+        if market.opens_at > now:
+            return False
+        match market.settlement:
+            case Touch():
+                return True
+            case Twap() | SpotTick() | HourCandle() | NoonToNoon():
+                return market.slug not in self.values or now <= market.opens_at + DISPUTABLE_S * NANOS
+            case _:
+                return False
 
     def summary(self) -> dict[str, float | int]:
         """How far our prices were from the venue's, in basis points."""

@@ -43,6 +43,7 @@ DISCOVER_EVERY: Final = 0.5  # Real seconds
 SHARE_EVERY: Final = 1.0
 BEAT_EVERY: Final = 0.25
 SUMMARY_EVERY: Final = 10.0
+TOLD_AT_ONCE: Final = 20
 MARK_EVERY: Final = 2.0
 REFER_EVERY: Final = 0.5
 SLOW_EVERY: Final = 0.1
@@ -316,19 +317,28 @@ class ScannerService:
             "scanners_needed": needed,
         }
 
+    async def _account(self) -> Counter[str]:
+        """Tell of every market, some at a time; how often each reason was met, and `looks` and `found`."""
+        counts: Counter[str] = Counter()
+        for part in self.board.accounts(TOLD_AT_ONCE):
+            for one in part:
+                counts.update(looks=one.looks, found=one.found)
+                counts.update({f"skip_{reason}": count for reason, count in one.skips.items()})
+            with contextlib.suppress(BusUnavailable):  # Only what `pm-arb why` could say is lost
+                await self._bus.publish(*part)
+            await asyncio.sleep(0)
+        return counts
+
     async def _summary(self) -> None:
-        scanned, counters = self.board.account(), self.feed.counters
-        skips: Counter[str] = Counter()
-        for one in scanned:
-            skips.update(one.skips)
+        counts, counters = await self._account(), self.feed.counters
         prices = self.prices.summary()
         log.info(
             "scan_summary",
-            markets=len(scanned),
+            markets=len(self.board.slugs),
             **await self._report(),
-            looks=sum(one.looks for one in scanned),
-            found=sum(one.found for one in scanned),
-            **{f"skip_{reason}": count for reason, count in skips.most_common()},
+            looks=counts.pop("looks", 0),
+            found=counts.pop("found", 0),
+            **dict(counts.most_common()),
             frames=counters.frames,
             malformed=counters.malformed + prices.pop("malformed"),
             resnapshots=counters.snapshots,
@@ -342,9 +352,6 @@ class ScannerService:
             families={family: dict(reasons) for family, reasons in sorted(self.board.census().items())},
             **self.references.summary(),
         )
-        if scanned:
-            with contextlib.suppress(BusUnavailable):  # Only what `pm-arb why` could say is lost
-                await self._bus.publish(*scanned)
 
 
 def _key(opportunity: Opportunity) -> str:
