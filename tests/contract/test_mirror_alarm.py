@@ -18,7 +18,11 @@ from tests.waiting import until
 
 def running_window(service: ScannerService, now: int) -> MarketInfo | None:
     """A window that the scanner follows and that has minutes left."""
-    found = (market for market in service.markets() if market.opens_at < now < market.closes_at - 400 * NANOS)
+    found = (
+        market
+        for market in service.markets()
+        if market.family == "15m" and market.opens_at < now < market.closes_at - 600 * NANOS
+    )
     return next(found, None)
 
 
@@ -33,8 +37,8 @@ async def test_a_token_whose_changes_are_lost_pauses_its_market_until_rest_has_s
             clock=clock,
             http=http,
             limits=ScannerSettings().limits(),
-            assets=("btc",),
-            families=("15m",),
+            assets=("btc", "eth"),
+            families=("5m", "15m"),
             heartbeat=Heartbeat(bus=bus, service="scanner", path=tmp_path / "heartbeat"),
         )
         stop = asyncio.Event()
@@ -44,12 +48,18 @@ async def test_a_token_whose_changes_are_lost_pauses_its_market_until_rest_has_s
             market = running_window(service, clock.now())
             assert market is not None
             token = market.tokens[1]
-            fault = {"kind": "frame_halved", "channel": "market", "match": token, "seconds": 3600}
+            faults = f"{ready['sandbox']}/faults"
+            halved = {"kind": "frame_halved", "channel": "market", "match": token, "seconds": 36_000}
+            silent = {"kind": "error_500_before", "call": "other", "path": "/books", "rate": 1}
             async with httpx.AsyncClient(timeout=5) as control:
-                (await control.post(f"{ready['sandbox']}/faults", json=fault)).raise_for_status()
+                for fault in (silent, halved):  # A quiet connection is compared with REST anyway: not now
+                    (await control.post(faults, json=fault)).raise_for_status()
                 await until(lambda: service.board.alarms)
+                await until(lambda: "book_paused" in service.board.census()["15m"])
+                assert service.healed == 0
+                (await control.delete(f"{faults}/error_500_before")).raise_for_status()
                 await until(lambda: service.healed)
-                (await control.delete(f"{ready['sandbox']}/faults")).raise_for_status()
+                (await control.delete(faults)).raise_for_status()
             alarms = service.board.alarms
             await until(lambda: service.healed >= alarms and service.feed.book(token))
             up, down = (service.feed.kept(outcome.token) for outcome in market.sides or ())
