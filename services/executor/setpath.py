@@ -6,11 +6,13 @@ all reservations, until the reconciler knows; the rest is never bought later. So
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 from pmarb import logs
 from pmarb.db.pool import Unavailable
 from pmarb.domain.book import Book
 from pmarb.domain.messages import Approval, Fill, OrderUpdate
+from pmarb.domain.values import NANOS
 from pmarb.venue.port import Intent, VenueUnavailable
 from services.executor import reports
 from services.executor.books import BookSource
@@ -21,6 +23,10 @@ from services.executor.sets import Held, further, opening, sequence
 from services.executor.shop import Shop, Told, persistently
 
 log = logs.get(__name__)
+
+STILL_RESERVED: Final = 4 * NANOS
+"""Venue time for which a set that began in time may go on after its approval has died: risk keeps what is reserved for
+five seconds more, and to leave what was bought would cost more than to complete it."""
 
 
 class SetPath:
@@ -40,7 +46,7 @@ class SetPath:
         """Send the legs, or not; what to tell."""
         order, books = await self._ready(approval)
         now = self._shop.clock.now()
-        deadline = min(approval.expires_at, now + self._max_skew)
+        deadline = min(now + self._max_skew, approval.expires_at + STILL_RESERVED)
         if isinstance(order, Skip):
             return await self._none(approval, order)
         begun = await persistently(

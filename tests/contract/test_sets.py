@@ -24,13 +24,17 @@ KILLED_FAK = "no orders found to match with FAK order."
 pytestmark = pytest.mark.timeout(400)
 
 
+def still(folder: Path) -> Path:
+    """A scenario of makers who never move, so that nothing misses but what is made to."""
+    knobs = {"maker_hysteresis": 0.99, "noise_takes_per_minute": 0, "competitors": False, "failed_prob": 0}
+    scenario = folder / "still.json"
+    scenario.write_text(json.dumps({"name": "still", "knobs": knobs}))
+    return scenario
+
+
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
-    """Makers who never move, so that nothing misses but what is made to."""
-    still = {"maker_hysteresis": 0.99, "noise_takes_per_minute": 0, "competitors": False, "failed_prob": 0}
-    scenario = tmp_path / "still.json"
-    scenario.write_text(json.dumps({"name": "still", "knobs": still}))
-    options = ("--seed", "21", "--scenario", str(scenario), "--bankroll", "1000", "--families", "5m,15m")
+    options = ("--seed", "21", "--scenario", str(still(tmp_path)), "--bankroll", "1000", "--families", "5m,15m")
     with running_sandbox(*options, "--speed", str(SPEED)) as ready, Ground(ready=ready) as found:
         yield found
 
