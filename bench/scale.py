@@ -25,7 +25,7 @@ from pmarb.venue.rules import template
 
 MARKETS: Final = 1000
 SECONDS: Final = 40.0
-START_WITHIN: Final = 120.0
+START_WITHIN: Final = 300.0
 FULL: Final = 0.97
 """Of the markets, followed before anything is measured."""
 
