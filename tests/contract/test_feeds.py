@@ -117,7 +117,7 @@ async def test_a_frozen_socket_is_noticed_and_recovers(venue: Venue) -> None:
     await venue.freeze(5 * SPEED)
     await until(lambda: feed.counters.frozen)
     assert FROZEN_AFTER <= 2
-    assert feed.proven(market.tokens[0]) == 0
+    await until(lambda: feed.proven(market.tokens[0]) == 0)
     await until(lambda: venue.clock.real() - feed.proven(market.tokens[0]) < NANOS // 2)
     stop.set()
     await running
