@@ -34,7 +34,10 @@ EXECUTOR_GRACE: Final = 30.0  # Seconds to cancel everything, verify it and writ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run. `environment` goes to every process, over our own; `scratch` is a folder that goes with the run."""
+    """What to run. `environment` goes to every process, over our own; `scratch` is a folder that goes with the run.
+
+    In `sandbox_state` the sandbox remembers its world until this run ends, also when it crashes; without, it forgets.
+    """
 
     command: str
     data_dir: Path
@@ -44,6 +47,7 @@ class Plan:
     console_port: int
     environment: Mapping[str, str] = field(default_factory=dict)
     scratch: Path | None = None
+    sandbox_state: Path | None = None
 
     @property
     def with_sandbox(self) -> bool:
@@ -72,6 +76,8 @@ class Stack:
         self.environment = self._environment(endpoints)
         if self.plan.with_sandbox:
             await asyncio.to_thread(forget_last_world, endpoints)
+            if self.plan.sandbox_state is not None:
+                shutil.rmtree(self.plan.sandbox_state, ignore_errors=True)
             await self._run(self._sandbox())
             await self._until_sandbox_answers()
         runfile.write(self._run_file())
@@ -137,6 +143,7 @@ class Stack:
             "SANDBOX_URL": f"http://127.0.0.1:{free_port(0)}",
             "CLOCK_SPEED": f"{self.plan.speed:g}",
             "CLOCK_ANCHOR_NS": str(time.time_ns()),
+            "SANDBOX_STATE": str(self.plan.sandbox_state or ""),
         }
         servers = {"REDIS_URL": endpoints.redis_url, "DATABASE_URL": endpoints.database_url}
         return {**self.plan.environment, **servers, **(sandbox if self.plan.with_sandbox else {})}
@@ -228,7 +235,7 @@ def venue_of(environment: Mapping[str, str]) -> str:
 
 
 def forget_last_world(endpoints: Endpoints) -> None:
-    """A sandbox remembers nothing, so neither may a ledger of its money; stops, receipts and alerts are kept.
+    """A new run has a new sandbox, so a ledger of its money begins anew too; stops, receipts and alerts are kept.
 
     Only for a data folder that never saw another venue: `up` keeps one folder a venue.
     """

@@ -46,13 +46,14 @@ def up(
 
     Settings come from the environment and `.env` (see .env.example). Ctrl-C stops in order: the executor cancels
     everything and proves it, the servers go last. A second Ctrl-C ends it at once. The data folder keeps the ledger and
-    a kill; the sandbox itself begins anew every time, and its ledger with it.
+    a kill; the sandbox remembers a crash, but begins anew with every `up`, and its ledger with it.
     """
     refuse_second_stack()
     environment = dotenv(Path(".env"))
     plan = Plan(
         command="up",
         data_dir=data_dir / venue_of(environment),
+        sandbox_state=(data_dir / venue_of(environment) / "sandbox").absolute(),
         scenario=checked_scenario(scenario),
         seed=seed,
         speed=checked_speed(speed),

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from services.cli import runfile
+from tests import sandboxes
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -105,6 +107,33 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
                 return
             time.sleep(0.1)
     pytest.fail(f"still running: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in children if running(pid)]}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for the sandbox in /proc")
+def test_a_killed_sandbox_comes_back_with_the_accounts_it_had(tmp_path: Path) -> None:
+    with started(tmp_path, "up", "--console-port", "0") as process:
+        wait_for_services(tmp_path)
+        note = json.loads((tmp_path / runfile.PLACE).read_text())
+        url = f"{note['environment']['SANDBOX_URL']}/sandbox/accounts"
+        httpx.post(url, json={"signature_type": 3}).raise_for_status()
+        before, killed = httpx.get(url).json(), sandbox_of(process.pid)
+        assert len(before) == 3
+        os.kill(killed, signal.SIGKILL)
+        assert sandboxes.until(lambda: answer_of(url)) == before
+        assert sandbox_of(process.pid) != killed
+
+
+def sandbox_of(supervisor: int) -> int:
+    of = (pid for pid in descendants(supervisor) if "services.sandbox" in Path(f"/proc/{pid}/cmdline").read_text())
+    return next(of)
+
+
+def answer_of(url: str) -> Any:
+    """None while nobody answers."""
+    try:
+        return httpx.get(url).json()
+    except httpx.TransportError:
+        return None
 
 
 def running(pid: int) -> bool:
