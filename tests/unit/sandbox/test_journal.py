@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from services.sandbox.chain import ADAPTER, SPLIT, Call
 from services.sandbox.clock import SECOND_NS
 from services.sandbox.journal import FILE, FileJournal, JournalError
+from services.sandbox.money import MICRO
 from services.sandbox.scenario import SCENARIOS
+from services.sandbox.sessions import Session
 from services.sandbox.settings import read_settings
 from services.sandbox.wallets import address_of_key, key_from_seed
 from services.sandbox.world import RunSettings, World
@@ -169,6 +173,96 @@ def test_each_life_has_its_own_trade_ids(tmp_path):
         tags.append(World(RUN, journal).exchange._run_tag)
         journal.close()
     assert tags == [f"7:{RUN.anchor_ns}", f"7:{RUN.anchor_ns}:1", f"7:{RUN.anchor_ns}:2"]
+
+
+@pytest.fixture
+def lived(tmp_path) -> Iterator[Callable[[], World]]:
+    """Each call kills the world before it, and brings it back; time stands still."""
+    journals: list[FileJournal] = []
+
+    def live() -> World:
+        for journal in journals:
+            journal.close()
+        journals[:] = [FileJournal(tmp_path)]
+        world = World(RUN, journals[0])
+        world.clock.now_ns = lambda: RUN.anchor_ns  # type: ignore[method-assign]
+        return world
+
+    yield live
+    journals[0].close()
+
+
+def test_a_batch_on_its_way_is_carried_out_after_a_crash_and_its_nonce_is_used(lived):
+    world = lived()
+    world.settlement.step(RUN.anchor_ns)
+    market, owner = world.markets.live()[0], world.seeded[0]
+    words = [0, 0, int(market.condition_id, 16), 160, 10 * MICRO, 2, 1, 2]
+    data = SPLIT + b"".join(word.to_bytes(32, "big") for word in words)
+    sent = world.relayer._queue(owner, "WALLET", [Call(target=ADAPTER, value=0, data=data)])
+    for _ in range(2):
+        world = lived()
+        assert world.relayer.submissions[sent.id].state == "STATE_NEW"
+        assert world.relayer.nonce(owner.address) == 1
+    for later in range(1, 6):
+        world.relayer.step(RUN.anchor_ns + later * SECOND_NS)
+    owner = world.seeded[0]
+    assert (owner.cash, owner.shares(market.tokens[0])) == (290 * MICRO, 10 * MICRO)
+    world = lived()
+    world.relayer.step(RUN.anchor_ns + 9 * SECOND_NS)
+    assert world.relayer.submissions[sent.id].state == "STATE_CONFIRMED"
+    assert world.seeded[0].cash == 290 * MICRO
+    assert world.relayer._queue(world.seeded[0], "WALLET", []).id != sent.id
+
+
+def test_session_keys_outlive_a_crash_and_revoked_ones_do_not_come_back(lived):
+    world, until_s = lived(), 2 * RUN.anchor_ns // SECOND_NS
+    owner, signers = world.seeded[0], [address_of_key(key_from_seed(seed=99, index=n)) for n in range(3)]
+    for signer in signers:
+        world.sessions.propose(Session(signer=signer, owner=owner, scopes=("CLOB",)))
+    for signer in signers[:2]:
+        world.sessions.confirm(owner, signer, until_s=until_s)
+    world.sessions.revoke(owner, signers[1])
+    world = lived()
+    owner = world.seeded[0]
+    assert [(each.signer, each.scopes, each.until_s) for each in world.sessions.of(owner)] == [
+        (signers[0], ("CLOB",), until_s)
+    ]
+    assert [world.sessions.knows(owner, signer) for signer in signers] == [True, False, True]
+
+
+def test_keys_are_those_that_were_left(lived):
+    world = lived()
+    address = world.seeded[0].address
+    spare = world.keys.issue(address, 5)
+    world.keys.delete(world.keys.issue(address, 6))
+    builders = [world.keys.issue_builder(address) for _ in range(2)]
+    world.keys.revoke_builder(builders[0].key)
+    shown = [world.keys.issue_read_only(address) for _ in range(2)]
+    world.keys.delete_read_only(address, shown[1])
+    first = world.keys.of_address(address)[0]
+    world = lived()
+    assert world.keys.of_address(address) == [first, spare]
+    assert world.keys.builders_of(address) == [builders[1]]
+    assert world.keys.read_only_of(address) == [shown[0]]
+
+
+def test_markets_that_came_and_went_meanwhile_exist(lived):
+    world = lived()
+    world.settlement.step(RUN.anchor_ns)
+    known = {market.slug: market.created_ns for market in world.markets.by_slug.values()}
+    world = lived()
+    later_ns = RUN.anchor_ns + 7200 * SECOND_NS
+    world.settlement.catch_up(later_ns)
+    world.settlement.step(later_ns)
+    slugs = {
+        f"btc-updown-5m-{start}" for start in range(RUN.anchor_ns // SECOND_NS // 300 * 300, later_ns // SECOND_NS, 300)
+    }
+    assert slugs <= world.markets.by_slug.keys()
+    assert {slug: world.markets.by_slug[slug].created_ns for slug in known} == known
+    ended = {market.slug: market.winner for market in world.markets.by_slug.values() if market.closed}
+    assert len(ended) > 40
+    again = lived()
+    assert {market.slug: market.winner for market in again.markets.by_slug.values() if market.closed} == ended
 
 
 def test_without_a_state_nothing_is_written(tmp_path, monkeypatch):
