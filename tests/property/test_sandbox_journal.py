@@ -22,6 +22,7 @@ from services.sandbox.markets import Market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderType
 from services.sandbox.scenario import SCENARIOS
+from services.sandbox.trades import TradeStatus
 from services.sandbox.world import RunSettings, World
 from tests.property.test_sandbox_invariants import ANCHOR_NS, DEALS, FLOW, TRADERS, Floor, Step, check_book
 
@@ -61,16 +62,14 @@ class Mortal(Floor):
         self._fates = itertools.cycle(fates)
         self._be_born()
         self.traders = [self.world.open_account(signature_type=0) for _ in range(TRADERS)]
-        self.markets = [
-            market
-            for market in self.world.markets.live()
-            if market.neg_risk or market.slug == f"btc-updown-5m-{ANCHOR_NS // SECOND_NS // 300 * 300 + 300}"
-        ]
+        window = self.world.markets.by_slug[f"btc-updown-5m-{ANCHOR_NS // SECOND_NS // 300 * 300 + 300}"]
+        event = next(event for event in self.world.markets.by_event.values() if event[0].neg_risk)
+        self.markets = [window, event[1]]
         self.market = self.markets[0]
 
     def endow(self) -> None:
         """Everybody gets pairs to sell, merge and convert."""
-        for account, market in itertools.product(self.traders, self.markets[:2]):
+        for account, market in itertools.product(self.traders, self.markets):
             self._send(account, contract_call("split", market, 100 * MICRO, 0))
 
     def _be_born(self) -> None:
@@ -92,7 +91,7 @@ class Mortal(Floor):
         self.markets = [self.world.markets.by_slug[market.slug] for market in self.markets]
 
     def run(self, step: Step) -> None:
-        market = self.market = self.markets[step.which % 2]
+        market = self.market = self.markets[step.which % len(self.markets)]
         account, amount = self.traders[step.who], step.hundredths * MICRO // 100
         if step.kind == "wait":
             self.now_ns += 15 * SECOND_NS
@@ -205,6 +204,35 @@ def test_clients_among_themselves_lose_nothing(steps, fates, deaths, rich):
                 assert remembered(mortal.world) == before
                 assert locked(mortal.world) == collateral
                 assert not any(account.open_orders for account in mortal.traders)
+
+
+def deal(who: int, side: Side, cents: int, *, kind: str = "order") -> Step:
+    return Step(
+        kind=kind,
+        who=who,
+        outcome=0,
+        side=side,
+        cents=cents,
+        hundredths=500,
+        order_type=OrderType.GTC,
+        post_only=False,
+        which=0,
+    )
+
+
+def test_what_was_bought_of_a_ghost_and_sold_on_fails_after_a_crash_too():
+    with floor([(True, False), (False, False)]) as mortal:
+        mortal.run(deal(0, Side.BUY, 50, kind="split"))
+        for who, side, cents in ((0, Side.SELL, 50), (1, Side.BUY, 50), (1, Side.SELL, 51), (2, Side.BUY, 51)):
+            mortal.run(deal(who, side, cents))
+        ghost, sold_on = mortal.world.exchange.unsettled
+        while ghost.status is not TradeStatus.FAILED:
+            mortal.run(deal(0, Side.BUY, 1, kind="cancel"))
+        assert (sold_on.status, sold_on.will_fail) == (TradeStatus.MATCHED, True)
+        mortal.die()
+        mortal.run(deal(0, Side.BUY, 1, kind="wait"))
+        assert [trade.status for trade in mortal.world.exchange.trades.values()] == [TradeStatus.FAILED] * 2
+        assert [trader.shares(mortal.market.tokens[0]) for trader in mortal.traders] == [5 * MICRO, 0, 0]
 
 
 @settings(FLOW, max_examples=25)
