@@ -15,7 +15,7 @@ from pmarb.venue.wire import QuickConnection
 from tests.waiting import PATIENCE_S
 
 SIZES = (0, 1, 125, 126, 127, 128, 65_535, 65_536, 300_000)
-MESSAGES = [bytes([n % 251]) * size for n, size in enumerate(SIZES * 3)]
+MESSAGES = [bytes([n % 251]) * size for n, size in enumerate(SIZES * 12)]
 
 
 async def read_all(connection: QuickConnection) -> tuple[list[bytes], ConnectionClosed | None]:
@@ -29,6 +29,7 @@ async def read_all(connection: QuickConnection) -> tuple[list[bytes], Connection
             raw, received = connection.inbox.popleft()
             assert 0 <= time.time_ns() - received < PATIENCE_S * 1e9
             found.append(bytes(raw))
+        connection.drained()
     error = others.exception()
     return found, error if isinstance(error, ConnectionClosed) else None
 

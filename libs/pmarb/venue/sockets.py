@@ -148,6 +148,7 @@ class Socket:
                     if not is_answer(raw):
                         self.last_frame = received
                         on_frame(raw, received)
+                connection.drained()
                 if others.done():
                     await others
         finally:

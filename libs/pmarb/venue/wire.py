@@ -17,6 +17,8 @@ from websockets.protocol import OPEN
 LARGEST_FRAME: Final = 16 * 1024 * 1024
 WHOLE: Final = (0x81, 0x82)
 """First bytes of a text or binary frame that is a whole message and not compressed."""
+FULL: Final = 32
+"""Messages that wait before the network must: a loop that reads all there is has no time for anything else."""
 FINAL: Final = 0x80
 """Below it a first byte says that more of the message follows."""
 END_OF_HEAD: Final = b"\r\n\r\n"
@@ -33,6 +35,14 @@ class QuickConnection(ClientConnection):
         self._left = b""
         self._upgraded = False
         self._plain = False
+        self._paused = False
+
+    def drained(self) -> None:
+        """The inbox was emptied: read on."""
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the network."""
@@ -87,3 +97,6 @@ class QuickConnection(ClientConnection):
             self._left = data[at:]
         if self.inbox:
             self.arrived.set()
+        if len(self.inbox) >= FULL and not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.transport.pause_reading()
