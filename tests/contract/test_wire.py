@@ -1,8 +1,12 @@
 """Frames cut out of the byte stream: the same messages in the same order as the library reads, however they are cut."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -34,23 +38,50 @@ async def read_all(connection: QuickConnection) -> tuple[list[bytes], Connection
     return found, error if isinstance(error, ConnectionClosed) else None
 
 
-async def heard(handler: Any, **options: Any) -> tuple[list[bytes], ConnectionClosed | None]:
+async def heard(
+    handler: Any, *, tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None, **options: Any
+) -> tuple[list[bytes], ConnectionClosed | None]:
+    """`tls` has the server's side and the client's."""
     quick = cast("type[ClientConnection]", partial(QuickConnection, real=time.time_ns))
-    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+    ours, theirs = tls or (None, None)
+    async with serve(handler, "127.0.0.1", 0, compression=None, ssl=ours) as server:
         port = next(iter(server.sockets)).getsockname()[1]
+        url = f"{'wss' if tls else 'ws'}://127.0.0.1:{port}"
         async with connect(
-            f"ws://127.0.0.1:{port}", compression=None, create_connection=quick, close_timeout=1, **options
+            url, compression=None, create_connection=quick, close_timeout=1, ssl=theirs, **options
         ) as connection:
             assert isinstance(connection, QuickConnection)
             return await read_all(connection)
 
 
-async def test_messages_of_every_length_arrive_whole_and_in_order() -> None:
-    async def handler(connection: ServerConnection) -> None:
-        for message in MESSAGES:
-            await connection.send(message, text=False)
+@pytest.fixture
+def certified(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's certificate for this machine, and a client that trusts it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl here to make a certificate with")
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=here"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(certificate, key)
+    return ours, ssl.create_default_context(cafile=str(certificate))
 
-    found, error = await heard(handler, max_size=wire.LARGEST_FRAME)
+
+async def send_all(connection: ServerConnection) -> None:
+    for message in MESSAGES:
+        await connection.send(message, text=False)
+
+
+async def test_the_same_over_tls(certified: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    found, error = await heard(send_all, tls=certified, max_size=wire.LARGEST_FRAME)
+    assert found == MESSAGES
+    assert error is not None
+
+
+async def test_messages_of_every_length_arrive_whole_and_in_order() -> None:
+    found, error = await heard(send_all, max_size=wire.LARGEST_FRAME)
     assert found == MESSAGES
     assert error is not None
     assert error.rcvd is not None
