@@ -45,9 +45,17 @@ def process(ground: Ground, redis_url: str, database_url: str, tmp_path: Path) -
         yield found
 
 
+def undecided(ground: Ground, market: MarketInfo) -> bool:
+    """Whether both outcomes will be on offer for some time yet."""
+    asks = [ground.best_ask(outcome.token) for outcome in market.outcomes]
+    return all(found is not None and Decimal("0.25") < found[0] < Decimal("0.75") for found in asks)
+
+
 async def both_bought(ground: Ground, bus: RedisBus, database_url: str, *, family: str = "15m") -> MarketInfo:
     """Both outcomes of one market, confirmed and ours."""
-    market: MarketInfo = await until(lambda: next((m for m in ground.markets(left_s=200) if m.family == family), None))
+    market: MarketInfo = await until(
+        lambda: next((m for m in ground.markets(left_s=200) if m.family == family and undecided(ground, m)), None)
+    )
     for outcome in market.outcomes:
         filled = f"SELECT 1 FROM orders WHERE state = 'FILLED' AND token = '{outcome.token}'"
         for _ in range(200):

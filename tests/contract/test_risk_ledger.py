@@ -12,6 +12,7 @@ from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
 from pmarb.domain.messages import Approval, Marks, Rejection
 from pmarb.domain.sizing import Record
+from pmarb.domain.values import NANOS
 from tests.contract.test_risk_service import Risk, answered, now_ns, start  # noqa: F401 - a fixture
 
 BOUGHT = """
@@ -33,7 +34,7 @@ async def test_what_open_positions_lose_counts_toward_the_day_and_outlives_kill_
 ) -> None:
     with psycopg.connect(database_url) as writer:
         writer.execute("SET CONSTRAINTS ALL DEFERRED")
-        writer.execute(BOUGHT, {"at": now_ns()})
+        writer.execute(BOUGHT, {"at": now_ns() - 10 * NANOS})  # So that it is none of the last second's orders
     risk = start(MAX_MARKET_PCT="20", MAX_TOTAL_EXPOSURE_PCT="50")
     await risk.wrote("portfolio_rebuilt")
     denial = await answered(redis_bus, 1)

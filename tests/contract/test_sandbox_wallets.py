@@ -195,7 +195,8 @@ async def test_who_does_not_say_pong_is_hung_up_on(monkeypatch, answers):
         pings = 0
         try:
             while pings < 12:
-                assert await socket.recv() == "ping"
+                if await socket.recv() != "ping":  # A score: games are played at some times of the day
+                    continue
                 pings += 1
                 if answers:
                     await socket.send("pong")

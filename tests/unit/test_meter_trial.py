@@ -27,7 +27,7 @@ def test_a_seed_lives_the_same_life_twice_and_leaves_evidence() -> None:
 @pytest.mark.parametrize(("scenario", "k_se"), [("efficient", 2.0), ("efficient", 0.0), ("slow_makers", 2.0)])
 def test_what_the_screen_leaves_out_would_have_found_nothing(scenario: str, k_se: float) -> None:
     limits = replace(LIMITS, k_se=k_se)
-    screened, whole = live(scenario, 2, 0.3, limits), live(scenario, 2, 0.3, limits, kind=Engine)
+    screened, whole = live(scenario, 2, 0.2, limits), live(scenario, 2, 0.2, limits, kind=Engine)
     assert screened.report.looks < whole.report.looks
     assert screened.report.opportunities == whole.report.opportunities > 0
     assert screened.report.decision_hash == whole.report.decision_hash

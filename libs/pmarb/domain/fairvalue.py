@@ -7,6 +7,10 @@ Gaussian. Floats are right here: a probability is an estimate, not money.
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+LONGEST_SUM: Final = 100
+"""Degrees of freedom up to which Student's t is a sum of half as many terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +150,7 @@ def cumulative(z: float, nu: float | None = None) -> float:
     if nu <= 2:
         raise ValueError(f"nu was {nu}; a Student-t needs more than 2 to have a deviation")
     t = z * math.sqrt(nu / (nu - 2))
-    if nu % 2 == 0:
+    if nu % 2 == 0 and nu <= LONGEST_SUM:
         return _student_even(t, int(nu))
     tail = 0.5 * _incomplete_beta(nu / 2, 0.5, nu / (nu + t * t))
     return 1 - tail if t > 0 else tail
