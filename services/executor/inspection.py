@@ -56,7 +56,7 @@ class Inspection:
         found = order_mismatches({each.order_hash: each for each in (*named, *still_open)}.values(), listed)
         found += await self._shares(positions, still_open)
         found += await self._cash(cash, still_open)
-        await self._fees(now)
+        await self.fees(now)
         self._looked, self._looked_real = now, real
         fresh, overdue = self._patience.look(found, now=now)
         for each in fresh:
@@ -140,20 +140,21 @@ class Inspection:
                 usd=str(each.usd),
             )
 
-    async def _fees(self, now: int) -> None:
-        """What the venue charged is the truth; we book it, and stop if our idea of the fee was wrong."""
+    async def fees(self, now: int) -> frozenset[str]:
+        """What the venue charged is the truth; we book it, and stop if our idea of the fee was wrong.
+
+        Returns the tokens with young trades of which the venue does not show yet what it charged.
+        """
         booked = await self._shop.ledger.fees_booked(now - FEES_LOOK_BACK)
         if not booked:
-            return
+            return frozenset()
         held = {each.token: each.shares for each in await self._shop.ledger.holdings() if not each.pending}
         foreign = await self._shop.foreign.shares()
+        unseen = set(booked) - set(foreign)
         for token, charged in (await self._shop.venue.entry_fees()).items():
-            if (
-                token not in booked
-                or token in foreign
-                or abs(charged.shares - held.get(token, ZERO)) > SHARES_TOLERANCE
-            ):
+            if token not in unseen or abs(charged.shares - held.get(token, ZERO)) > SHARES_TOLERANCE:
                 continue
+            unseen.remove(token)
             total = sum((each.fee for each in booked[token]), ZERO)
             apart = fee_difference(total, charged.fees)
             if charged.fees != total:  # Also what rounding explains: the booked fee is what the balance says
@@ -162,6 +163,7 @@ class Inspection:
             if apart > FEE_TOLERANCE:
                 words = f"trades of {token} were booked with ${total:f} of fees, the venue charged ${charged.fees:f}"
                 await self.halt(HaltReason.FEE_MISMATCH, words)
+        return frozenset(unseen)
 
     async def _correct(self, trade_id: str, booked: Decimal, charged: Decimal, now: int) -> None:
         if charged < ZERO:

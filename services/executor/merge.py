@@ -99,7 +99,7 @@ class Merger:
             open_orders=still_open,
         )
         cash = await self._shop.venue.cash()
-        if cash < before.low + row.usd - USD_TOLERANCE:
+        if cash <= before.low + USD_TOLERANCE:  # A smaller gap is not the merge's: the inspection says it and halts
             return f"the wallet holds ${cash:f}, not ${before.low + row.usd:f}"
         return ""
 
@@ -157,6 +157,9 @@ class Merger:
             for market, pair in pairs.pairs(await self._shop.ledger.holdings()).items()
             if pair.ready(now) and market not in under_way and now - last.get(market, 0) >= TRY_AGAIN
         }
+        if due:  # After a merge the venue's record of fees speaks of the rest only
+            unseen = await self._inspection.fees(now)
+            due = {m: pair for m, pair in due.items() if not any(held.token in unseen for held in pair.held)}
         chosen = [market for market in due if market in self._alone][:1] or list(due)[:BATCH]
         batch = {m: due[m].count for m in chosen if await self._all_there(due[m], foreign.get(m, {}))}
         if batch:
