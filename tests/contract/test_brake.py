@@ -58,7 +58,7 @@ async def maker(ground: Ground) -> AsyncIterator[SdkVenue]:
 
 async def resting(ground: Ground, maker: SdkVenue) -> tuple[str, Intent, MarketInfo]:
     """An order far below the market, open at the venue."""
-    market = max(await until(ground.markets), key=lambda each: each.closes_at)
+    market = max(await until(lambda: ground.markets(left_s=200)), key=lambda each: each.closes_at)
     limit = market.tick * 2
     shares = max(exact_step(limit), MIN_ORDER_SHARES)
     intent = Intent(
