@@ -1,7 +1,8 @@
 """Pairs of YES and NO are a dollar: they are merged through the relayer, and booked from the venue's own record.
 
 Written down before it is asked for, so that no crash asks twice; booked only when the venue lists the merge, the shares
-are gone and the cash is there. What others merge of ours is found in the same list.
+are gone and cash has come: how much lacks is for the inspection to say, which halts. What others merge of ours is found
+in the same list.
 """
 
 from collections.abc import Mapping, Sequence

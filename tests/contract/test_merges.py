@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from pmarb.bus.streams import RedisBus
+from pmarb.db import control
 from pmarb.db import portfolio as stored
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Alert, AlertKind, Merge, Stream
@@ -142,6 +143,17 @@ async def test_a_merge_that_pays_nothing_is_told_and_books_nothing(
     await until(lambda: rows(database_url, "SELECT 1 FROM merges"))
     assert len(listed(ground)) == 1
     assert audited(ground, database_url) == ""
+
+
+async def test_a_small_gap_in_the_cash_halts_but_does_not_keep_a_merge_from_being_booked(
+    ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
+) -> None:
+    await both_bought(ground, redis_bus, database_url)
+    control.deposit(database_url, usd=Decimal("0.46"), who="test", why="never came", now=ground.clock.now())
+    await until(lambda: rows(database_url, "SELECT 1 FROM merges"))
+    await until(lambda: rows(database_url, "SELECT 1 FROM trading_state WHERE state = 'HALTED' AND why LIKE '%cash:%'"))
+    ((gap,),) = rows(database_url, "SELECT sum(amount) FROM postings WHERE account IN ('cash', 'reserved')")
+    assert gap - Decimal(ground.truth()["cash"]) == Decimal("0.46")
 
 
 async def test_a_kill_between_asking_and_booking_merges_and_books_once(

@@ -7,6 +7,7 @@ charged on top of a BUY and out of the proceeds of a SELL (venue.md 4.1, 4.2). T
 `takerBaseFee`, `/fee-rate` and a trade's `fee_rate_bps` are not the rate (venue.md 4.3).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from typing import Final, Protocol
@@ -45,13 +46,14 @@ class Fees(Protocol):
         """The fee we set aside: the exact one rounded up to 5 decimals."""
 
 
-class _Rounding:
+class _Rounding(ABC):
     """The two roundings every schedule shares."""
 
     __slots__ = ()
 
+    @abstractmethod
     def fee(self, *, shares: Decimal, price: Decimal) -> Decimal:
-        raise NotImplementedError
+        """See `Fees`."""
 
     def charged(self, *, shares: Decimal, price: Decimal) -> Decimal:
         return self.fee(shares=shares, price=price).quantize(FEE_GRID, rounding=ROUND_FLOOR, context=EXACT)
