@@ -81,6 +81,8 @@ class Prices:
             history = await self._history(asset, stop)
             for second, price in history:
                 self._board.underlyings[asset].put_spot(second, price)
+            if history:
+                self.spot.continues(asset, second=history[-1][0], price=history[-1][1])
             log.info("history_loaded", underlying=asset, seconds=len(history))
 
     def summary(self) -> dict[str, int]:

@@ -223,6 +223,7 @@ async def watched_prices(venue: Venue, stop: asyncio.Event) -> tuple[Prices, Boa
         keys=venue.keys,
     )
     await prices.warm_up(stop)
+    await asyncio.sleep(1)  # Ten seconds of the venue: connecting can take longer than a mean can bridge
     return prices, board, [asyncio.create_task(work) for work in prices.running(stop)]
 
 
@@ -232,11 +233,13 @@ async def test_a_silent_spot_is_stood_in_for_and_what_it_missed_is_refilled(venu
     prices, board, tasks = await watched_prices(venue, stop)
     btc = board.underlyings["btc"]
     await until(lambda: btc.basis is not None and btc.disagreement(real=venue.clock.real()) > 0)
+    await until(lambda: prices.refilled >= len(ASSETS))  # Between the history and the first trade
     since = venue.clock.now() // NANOS
+    assert btc.seconds.mean(since - 600, since - 1) is not None
     await venue.fault("ws_freeze", channel="spot", seconds=100)
     await until(lambda: btc.standing_in)
     assert btc.price == pytest.approx(btc.seconds.at(btc.seconds.last or 0), rel=1e-9)
-    await until(lambda: prices.refilled >= len(ASSETS) and not btc.standing_in)
+    await until(lambda: prices.refilled >= 2 * len(ASSETS) and not btc.standing_in)
     till = venue.clock.now() // NANOS - 1
     stop.set()
     await asyncio.gather(*tasks)

@@ -116,6 +116,21 @@ def test_a_refilled_hole_leaves_the_volatility_of_one_who_saw_everything() -> No
     assert blind.seconds.mean(START + 3000, START + 3100) is None
 
 
+def test_a_second_hole_before_the_first_is_refilled_is_not_forgotten() -> None:
+    prices = walk_of(3, start=START, seconds=4000)
+    prices = [price * (1.002 if n >= 3080 else 1.0) for n, price in enumerate(prices)]  # 20 bp inside the second hole
+    seen, holed = Underlying("btc"), Underlying("btc")
+    for n, price in enumerate(prices):
+        seen.put_spot(START + n, price)
+        if not (3000 <= n < 3050 or 3060 <= n < 3100):
+            holed.put_spot(START + n, price)
+        if n == 3105:
+            holed.refill([(START + m, prices[m]) for m in range(2999, 3050)])
+        if n == 3110:
+            holed.refill([(START + m, prices[m]) for m in range(3059, 3100)])
+    assert holed.sigma(300.0) == seen.sigma(300.0)
+
+
 def test_coinbase_speaks() -> None:
     match = b"""{"type":"last_match","trade_id":7,"maker_order_id":"m","taker_order_id":"t","side":"sell",
         "size":"0.1","price":"84000.50","product_id":"BTC-USD","sequence":9,"time":"2026-11-22T10:00:00.123456Z"}"""

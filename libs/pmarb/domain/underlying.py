@@ -208,7 +208,8 @@ class Underlying:
     def refill(self, prices: Iterable[tuple[int, float]]) -> None:
         """Prices of unseen seconds, learnt afterwards: means hold them, and the volatility is as if it had seen them.
 
-        Estimators go back to where the first unfilled hole began and take every second since then again.
+        Estimators go back to where the first unfilled hole began and take every second since then again, up to a hole
+        that is still to be refilled.
         """
         put = self.seconds.put
         for second, price in prices:
@@ -222,6 +223,7 @@ class Underlying:
         for second in range(kept.second + 1, last + 1):
             known = self.seconds.exactly(second)
             if known is not None:
+                self._note_hole(second)
                 self._estimate(second, known)
 
     def sigma(self, horizon: float) -> float | None:

@@ -102,6 +102,10 @@ class SpotFeed:
             start = fresh[-1][0] + 1
         return sorted(found.items())
 
+    def continues(self, asset: str, *, second: int, price: float) -> None:
+        """Every second until `second` is known: those from it to the first trade heard will be told to `on_hole`."""
+        self._last[asset] = PriceTick(asset=asset, source=Source.SPOT, price=price, ts_event=second * NANOS)
+
     async def candle(self, asset: str, interval: str, *, opens: int) -> Candle | None:
         """The exchange's candle that begins at second `opens`; None while it has none, or answers with another."""
         found = candles(await self._klines(asset, interval, opens, limit=1))
