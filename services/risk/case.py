@@ -11,6 +11,7 @@ from pmarb.domain.limits import Limits
 from pmarb.domain.messages import Leg, Opportunity, RejectionReason, TradingState
 from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import CENT, ONE, SHARE_GRID, ZERO, round_down, round_up
+from services.risk.commitments import Exposed
 from services.risk.portfolio import Portfolio
 
 
@@ -48,8 +49,8 @@ def shown(value: object) -> str:
 class Case:
     """One opportunity before one portfolio at one time.
 
-    `fees` are there, by leg, once they were found sane; `least` shares, what they `needed` and the `caps` once its size
-    was asked for; `held` is all exposure. `whole` are the numbers of all legs; several make a set, whose legs are worth
+    `fees` are there, by leg, once they were found sane; what it `needed` for the `least` shares, what is `held` and the
+    `caps` once its size was asked for. `whole` are the numbers of all legs; several make a set, whose legs are worth
     something together only.
     """
 
@@ -61,7 +62,7 @@ class Case:
     caps: tuple[Cap, ...] = ()
     least: Decimal = ZERO
     needed: Decimal = ZERO
-    held: Decimal = ZERO
+    held: Exposed = field(default_factory=lambda: Exposed([]))
 
     legs: tuple[Leg, ...] = field(init=False)
     whole: tuple[int, ...] = field(init=False)

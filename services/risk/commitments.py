@@ -1,6 +1,6 @@
 """What one approved opportunity holds of the wallet, leg by leg, until nothing of it can be lost any more. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -54,15 +54,13 @@ class Commitment:
     left: dict[str, Decimal] = field(default_factory=dict)
     """What part of its shares of a token was not merged into dollars, where not all of them are left."""
     _stakes: dict[int, Decimal] | None = None
-    """What each leg holds while no message changes it: asked many times a judgement, on the way of an order."""
+    """What each leg holds while no message changes it: asked on the way of an order."""
+    _over: bool | None = None
+    """Whether every leg has had its order, and all of them ended."""
 
     def exposure(self, now: int) -> Decimal:
         """Dollars that could still be lost, fee included."""
         return sum(self.stakes(now).values(), ZERO)
-
-    def exposure_where(self, now: int, wanted: Callable[[MarketRef], bool]) -> Decimal:
-        """The same, of the legs in such markets."""
-        return sum((stake for leg, stake in self.stakes(now).items() if wanted(self.where[leg])), ZERO)
 
     def stakes(self, now: int) -> dict[int, Decimal]:
         """Dollars that could still be lost, by leg."""
@@ -73,8 +71,12 @@ class Commitment:
             self._stakes = found
         return found
 
-    def markets(self) -> set[str]:
-        return {place.market for place in self.where.values()}
+    def touches(self, market: str) -> bool:
+        """Whether one of its legs is in that market."""
+        for place in self.where.values():  # noqa: SIM110 - a generator would take longer than all there is to look at
+            if place.market == market:
+                return True
+        return False
 
     @property
     def expiry(self) -> int:
@@ -88,14 +90,14 @@ class Commitment:
                 self.approved[index] = each.reserved
                 self.where[index] = places(approval)[index]
                 self.expires_at = max(self.expires_at, approval.expires_at)
-                self._stakes = None
+                self._changed()
 
     def on_order(self, update: OrderUpdate) -> None:
         """An order that ended stays as it ended."""
         before = self.orders.get(update.leg)
         if before is None or not before.state.terminal or update.state.terminal:
             self.orders[update.leg] = update
-            self._stakes = None
+            self._changed()
 
     def on_fill(self, fill: Fill) -> bool:
         """Whether that was news: a trade that was confirmed or failed stays so."""
@@ -103,19 +105,22 @@ class Commitment:
         if before is not None and before.status is not FillStatus.PROVISIONAL:
             return False
         self.trades[fill.trade_id] = fill
-        self._stakes = None
+        self._changed()
         return True
 
     def on_settled(self, token: str) -> None:
         """What was bought of `token` holds nothing any more."""
         for trade_id in [trade_id for trade_id, fill in self.trades.items() if fill.token == token]:
             del self.trades[trade_id]
-            self._stakes = None
+            self._changed()
 
     def on_merged(self, token: str, left: Decimal) -> None:
         """Only the part `left` of what was bought of `token` is still held."""
         self.left[token] = left
-        self._stakes = None
+        self._changed()
+
+    def _changed(self) -> None:
+        self._stakes = self._over = None
 
     def _of_leg(self, leg: int, reserved: Decimal, now: int) -> Decimal:
         order = self.orders.get(leg)
@@ -140,9 +145,12 @@ class Commitment:
         return shares, spent
 
     def has_open_order(self, now: int) -> bool:
-        if any(not order.state.terminal for order in self.orders.values()):
-            return True
-        return not self.approved.keys() <= self.orders.keys() and now <= self.expires_at + GRACE
+        if self._over is None:
+            missing = self.approved.keys() - self.orders.keys()
+            self._over = not missing and all(order.state.terminal for order in self.orders.values())
+        if self._over:
+            return False
+        return now <= self.expires_at + GRACE or any(not order.state.terminal for order in self.orders.values())
 
     def bought(self, token: str) -> Decimal:
         """Shares of the token that its trades brought, unless they failed."""
@@ -152,6 +160,47 @@ class Commitment:
     @property
     def filled(self) -> bool:
         return any(fill.status is not FillStatus.FAILED for fill in self.trades.values())
+
+
+@dataclass(slots=True)
+class Exposed:
+    """Dollars that could still be lost, by where: one pass over the commitments for all the caps of a judgement."""
+
+    stakes: list[tuple[MarketRef, str, Decimal]]
+    """Place, strategy and dollars above 0 of each leg."""
+
+    @property
+    def total(self) -> Decimal:
+        return sum((usd for _, _, usd in self.stakes), ZERO)
+
+    @property
+    def markets(self) -> set[str]:
+        """Those in which something is held or may come to be."""
+        return {place.market for place, _, _ in self.stakes}
+
+    def of_market(self, market: str) -> Decimal:
+        return sum((usd for place, _, usd in self.stakes if place.market == market), ZERO)
+
+    def of_event(self, event: str) -> Decimal:
+        return sum((usd for place, _, usd in self.stakes if place.event == event), ZERO)
+
+    def of_strategy(self, strategy: str) -> Decimal:
+        return sum((usd for _, owner, usd in self.stakes if owner == strategy), ZERO)
+
+    def of_underlying(self, underlying: str, *, expiry: int, within: int) -> Decimal:
+        """Markets on one price that end within `within` of each other are one bet."""
+        same = (u for p, _, u in self.stakes if p.underlying == underlying and abs(p.expiry - expiry) <= within)
+        return sum(same, ZERO)
+
+
+def exposed(commitments: Iterable[Commitment], now: int) -> Exposed:
+    found = [
+        (commitment.where[leg], commitment.strategy, usd)
+        for commitment in commitments
+        for leg, usd in commitment.stakes(now).items()
+        if usd > ZERO
+    ]
+    return Exposed(found)
 
 
 def restore(commitment: Commitment, update: OrderUpdate, where: MarketRef) -> None:

@@ -40,7 +40,7 @@ def gates(case: Case) -> Iterator[Gate]:
     yield from _losses(case)
     yield from _repeats(case)
     yield from _rate(case)
-    free = case.portfolio.equity - case.held
+    free = case.portfolio.equity - case.held.total
     yield Gate(Reason.INSUFFICIENT_CASH, free >= case.needed, "free_usd", free, case.needed)
 
 

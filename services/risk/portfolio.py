@@ -6,7 +6,6 @@ Messages may come twice or out of order.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -26,7 +25,7 @@ from pmarb.domain.messages import (
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS, ONE, ZERO, Side
-from services.risk.commitments import Commitment, MarketRef, places
+from services.risk.commitments import Commitment, Exposed, exposed, places
 from services.risk.marks import Mark, gain, holdings, known_gain
 
 DAY = 86_400 * NANOS
@@ -257,26 +256,9 @@ class Portfolio:
             case Resume():
                 self._become(TradingState.ACTIVE, message.why, 0)
 
-    def exposure(self, now: int) -> Decimal:
-        return sum((c.exposure(now) for c in self.commitments.values()), ZERO)
-
-    def exposure_of_market(self, market: str, now: int) -> Decimal:
-        return self._exposure_where(now, lambda place: place.market == market)
-
-    def exposure_of_event(self, event: str, now: int) -> Decimal:
-        return self._exposure_where(now, lambda place: place.event == event)
-
-    def exposure_of_strategy(self, strategy: str, now: int) -> Decimal:
-        return sum((c.exposure(now) for c in self.commitments.values() if c.strategy == strategy), ZERO)
-
-    def exposure_of_underlying(self, underlying: str, *, expiry: int, within: int, now: int) -> Decimal:
-        """Markets on one price that end within `within` of each other are one bet."""
-        return self._exposure_where(
-            now, lambda place: place.underlying == underlying and abs(place.expiry - expiry) <= within
-        )
-
-    def _exposure_where(self, now: int, wanted: Callable[[MarketRef], bool]) -> Decimal:
-        return sum((c.exposure_where(now, wanted) for c in self.commitments.values()), ZERO)
+    def exposed(self, now: int) -> Exposed:
+        """What could still be lost, fees included."""
+        return exposed(self.commitments.values(), now)
 
     def hedge(self, market: str, token: str) -> Decimal:
         """Shares of `token` that would lower what can be lost in `market`: as many as are held of its other outcome."""
@@ -286,26 +268,14 @@ class Portfolio:
             held += sum((_signed(fill, token) * left.get(fill.token, ONE) for fill in fills), ZERO)
         return max(held, ZERO)
 
-    def positions(self, now: int) -> int:
-        """Markets in which something is held or may come to be."""
-        return len(self.held_markets(now))
-
-    def held_markets(self, now: int) -> set[str]:
-        return {
-            c.where[leg].market
-            for c in self.commitments.values()
-            for leg, stake in c.stakes(now).items()
-            if stake > ZERO
-        }
-
     def open_orders(self, now: int) -> int:
         return sum(c.has_open_order(now) for c in self.commitments.values())
 
     def entries_of_market(self, market: str, now: int) -> int:
-        return sum(market in c.markets() and (c.filled or c.exposure(now) > ZERO) for c in self.commitments.values())
+        return sum(c.touches(market) and (c.filled or c.exposure(now) > ZERO) for c in self.commitments.values())
 
     def last_approval_of_market(self, market: str) -> int:
-        return max((c.approved_at for c in self.commitments.values() if market in c.markets()), default=0)
+        return max((c.approved_at for c in self.commitments.values() if c.touches(market)), default=0)
 
     def approvals_since(self, since: int) -> int:
         return sum(at >= since for at in self.approvals_at)

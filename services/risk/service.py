@@ -130,7 +130,7 @@ class RiskService:
             "portfolio_rebuilt",
             state=self._portfolio.state,
             equity=str(self._portfolio.equity),
-            exposure=str(self._portfolio.exposure(now)),
+            exposure=str(self._portfolio.exposed(now).total),
             day_pnl=str(self._portfolio.day_pnl),
         )
 

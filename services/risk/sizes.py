@@ -17,7 +17,9 @@ Reason: Final = RejectionReason
 def sizes(case: Case) -> Iterator[Gate]:
     """Of a set every cap is asked of the whole, or of those legs that it bounds together."""
     portfolio, limits, now = case.portfolio, case.limits, case.now
-    orders, positions = portfolio.open_orders(now), portfolio.held_markets(now)
+    orders = portfolio.open_orders(now)
+    case.held = portfolio.exposed(now)
+    positions = case.held.markets
     yield Gate(Reason.TOO_MANY_ORDERS, orders < limits.max_open_orders, "orders_open", orders, limits.max_open_orders)
     new = {leg.market for leg in case.legs} - positions
     room = not new or len(positions) + len(new) <= limits.max_positions
@@ -25,7 +27,7 @@ def sizes(case: Case) -> Iterator[Gate]:
     case.least = round_up(max(least_shares(leg, limits) for leg in case.legs), case.step)
     displayed = offered(case)
     yield Gate(Reason.BELOW_MINIMUM, displayed >= case.least, "shares_displayed", displayed, case.least)
-    case.needed, case.held, caps = case.cost(case.least, case.whole), portfolio.exposure(now), []
+    case.needed, caps = case.cost(case.least, case.whole), []
     for cap in _caps(case):
         caps.append(cap)
         needed = case.needed if cap.legs == case.whole else case.cost(case.least, cap.legs)
@@ -68,28 +70,26 @@ def _within(case: Case, cap: Cap) -> tuple[Decimal, str]:
 
 
 def _caps(case: Case) -> Iterator[Cap]:
-    portfolio, limits, opportunity, now = case.portfolio, case.limits, case.opportunity, case.now
+    portfolio, limits, opportunity = case.portfolio, case.limits, case.opportunity
     equity, whole = portfolio.equity, case.whole
     yield Cap("order_room_usd", Reason.BELOW_MINIMUM, _of_order(case), whole)
     yield Cap("hard_cap_room_usd", Reason.ORDER_CAP, min(limits.hard_cap_usd, CEILING_USD), whole)
     for index, leg in enumerate(case.legs):
-        market = limits.market_pct * equity - portfolio.exposure_of_market(leg.market, now)
+        market = limits.market_pct * equity - case.held.of_market(leg.market)
         yield Cap("market_room_usd", Reason.MARKET_CAP, market, (index,))
     for event in dict.fromkeys(map(case.event, case.legs)):
         legs = tuple(index for index in whole if case.event(case.legs[index]) == event)
-        room = limits.event_pct * equity - portfolio.exposure_of_event(event, now)
+        room = limits.event_pct * equity - case.held.of_event(event)
         yield Cap("event_room_usd", Reason.EVENT_CAP, room, legs)
     for expiry in dict.fromkeys(map(case.expiry, case.legs)):
         legs = tuple(i for i in whole if abs(case.expiry(case.legs[i]) - expiry) <= limits.same_expiry)
-        bet = portfolio.exposure_of_underlying(
-            opportunity.underlying, expiry=expiry, within=limits.same_expiry, now=now
-        )
+        bet = case.held.of_underlying(opportunity.underlying, expiry=expiry, within=limits.same_expiry)
         yield Cap("underlying_room_usd", Reason.UNDERLYING_CAP, limits.underlying_pct * equity - bet, legs)
     if limits.sizing is Sizing.ALLOCATOR:
         share = share_of(opportunity.strategy, portfolio.records, most=limits.strategy_pct)
-        used = portfolio.exposure_of_strategy(opportunity.strategy, now)
+        used = case.held.of_strategy(opportunity.strategy)
         yield Cap("strategy_room_usd", Reason.STRATEGY_CAP, share * limits.total_pct * equity - used, whole)
-    yield Cap("total_room_usd", Reason.TOTAL_CAP, limits.total_pct * equity - case.held, whole)
+    yield Cap("total_room_usd", Reason.TOTAL_CAP, limits.total_pct * equity - case.held.total, whole)
 
 
 def _of_order(case: Case) -> Decimal:

@@ -118,7 +118,7 @@ async def test_pairs_become_dollars_and_all_books_agree(
     seen = await seen_by_risk(database_url, now=ground.clock.now())
     fees = rows(database_url, "SELECT sum(t.fee) - (SELECT sum(fees) FROM merges) FROM trades t")[0][0]
     assert seen.realised == pnl
-    assert abs(seen.exposure(ground.clock.now()) - balance(database_url, "confirmed") - fees) < Decimal("0.0001")
+    assert abs(seen.exposed(ground.clock.now()).total - balance(database_url, "confirmed") - fees) < Decimal("0.0001")
 
     await asyncio.sleep(max(market.closes_at - ground.clock.now(), 0) / 1e9 / SPEED + 0.2)
     ground.http.post(f"{ground.ready['sandbox']}/markets/{market.slug}/resolve", json={"outcome": 0}).raise_for_status()

@@ -118,14 +118,12 @@ def assert_within(portfolio: Portfolio, limits: Limits, approval: Approval, now:
     assert leg.usd >= limits.min_usd
     assert on_grid(leg.shares, SHARE_GRID)
     assert leg.limit <= leg.leg.limit
-    assert portfolio.exposure(now) <= limits.total_pct * equity
-    assert portfolio.exposure_of_market(leg.leg.market, now) <= limits.market_pct * equity
-    assert portfolio.exposure_of_event(approval.event, now) <= limits.event_pct * equity
-    bet = portfolio.exposure_of_underlying(
-        approval.underlying, expiry=approval.expiry, within=limits.same_expiry, now=now
-    )
+    assert portfolio.exposed(now).total <= limits.total_pct * equity
+    assert portfolio.exposed(now).of_market(leg.leg.market) <= limits.market_pct * equity
+    assert portfolio.exposed(now).of_event(approval.event) <= limits.event_pct * equity
+    bet = portfolio.exposed(now).of_underlying(approval.underlying, expiry=approval.expiry, within=limits.same_expiry)
     assert bet <= limits.underlying_pct * equity
-    assert portfolio.positions(now) <= limits.max_positions
+    assert len(portfolio.exposed(now).markets) <= limits.max_positions
     assert portfolio.open_orders(now) <= limits.max_open_orders
 
 
@@ -145,7 +143,7 @@ def test_no_limit_is_ever_passed_by_any_sequence(limits: Limits, data: st.DataOb
         for _ in range(data.draw(st.integers(0, 2))):
             portfolio.on_order(order_of(answer, data.draw(ORDER_STATES)))
             portfolio.on_fill(fill_of(answer, data.draw(st.sampled_from(FillStatus))))
-        assert portfolio.exposure(now) <= limits.total_pct * portfolio.equity
+        assert portfolio.exposed(now).total <= limits.total_pct * portfolio.equity
 
 
 @dataclass
@@ -312,12 +310,12 @@ def test_a_restart_remembers_exposure_losses_and_state(data: st.DataObject) -> N
     for settlement in settled:
         before.on_settlement(settlement)
     after = rebuilt(snapshot(orders, fills, settled, approvals), approvals, now=now)
-    assert after.exposure(now) == before.exposure(now)
+    assert after.exposed(now).total == before.exposed(now).total
     assert after.equity == before.equity
     assert after.day_pnl == before.day_pnl
     assert after.losses_in_a_row == before.losses_in_a_row
     assert after.open_orders(now) == before.open_orders(now)
-    assert after.positions(now) == before.positions(now)
+    assert after.exposed(now).markets == before.exposed(now).markets
 
 
 def settlement_of(fill: Fill) -> Settlement:

@@ -91,7 +91,7 @@ def test_no_size_of_a_set_passes_a_cap_or_misses_a_minimum(
     assert all(leg.reserved <= limits.market_pct * capital for leg in answer.legs)
     for event in {leg.leg.event for leg in answer.legs}:
         together = sum(leg.reserved for leg in answer.legs if leg.leg.event == event)
-        assert together == portfolio.exposure_of_event(event, AT) <= limits.event_pct * capital
+        assert together == portfolio.exposed(AT).of_event(event) <= limits.event_pct * capital
     assert answer.reserved <= limits.underlying_pct * capital  # All legs end together here
     left = [answer.reserved - leg.reserved for leg in answer.legs]
     assert answer.worst_loss == max(left)

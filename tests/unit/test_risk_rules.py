@@ -200,7 +200,7 @@ def test_an_order_in_doubt_is_exposure(state: OrderState) -> None:
     portfolio.on_approval(approval)
     order = replace(an_answer(1, state), opportunity_id=approval.opportunity_id, reserved=approval.reserved)
     portfolio.on_order(order)
-    assert portfolio.exposure(AT + DAY) == approval.reserved
+    assert portfolio.exposed(AT + DAY).total == approval.reserved
     assert portfolio.open_orders(AT + DAY) == 1
 
 

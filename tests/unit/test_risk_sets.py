@@ -90,10 +90,10 @@ def test_each_leg_counts_in_its_own_market_until_the_ledger_says_otherwise() -> 
     approval = approved(a_set(), portfolio)
     portfolio.on_approval(approval)
     for number, leg in enumerate(approval.legs):
-        assert portfolio.exposure_of_market(f"0xm{number}", AT) == leg.reserved
-        assert portfolio.exposure_of_event(f"e{number}", AT) == leg.reserved
-    assert portfolio.positions(AT) == 2
-    assert portfolio.exposure(AT) == approval.reserved
+        assert portfolio.exposed(AT).of_market(f"0xm{number}") == leg.reserved
+        assert portfolio.exposed(AT).of_event(f"e{number}") == leg.reserved
+    assert len(portfolio.exposed(AT).markets) == 2
+    assert portfolio.exposed(AT).total == approval.reserved
     again = a_set(opportunity_id="opp-2", legs=(a_set_leg(1), a_set_leg(7)))
     later = replace(LIMITS, orders_per_second=9)
     assert denied(again, portfolio, later).reason is Reason.ENTRIES_PER_WINDOW
@@ -106,12 +106,12 @@ def test_an_exit_turns_what_a_leg_holds_into_what_is_lost_for_sure() -> None:
     portfolio.on_order(update_of(approval, 0, OrderState.FILLED))
     portfolio.on_fill(fill_of(approval, 0, "0.45"))
     portfolio.on_order(update_of(approval, 1, OrderState.REJECTED))
-    assert portfolio.exposure(AT) == Decimal("2.26")
+    assert portfolio.exposed(AT).total == Decimal("2.26")
     portfolio.on_order(update_of(approval, EXIT_LEG, OrderState.MATCHED))
-    assert portfolio.exposure(AT) == Decimal("2.26")  # Nothing is better before it has matched
+    assert portfolio.exposed(AT).total == Decimal("2.26")  # Nothing is better before it has matched
     portfolio.on_fill(fill_of(approval, EXIT_LEG, "0.57"))
-    assert portfolio.exposure(AT) == Decimal("2.26") + Decimal("2.86") - 5
-    assert portfolio.exposure_of_market("0xm1", AT) == 0
+    assert portfolio.exposed(AT).total == Decimal("2.26") + Decimal("2.86") - 5
+    assert portfolio.exposed(AT).of_market("0xm1") == 0
 
 
 def test_why_shows_every_gate_of_a_set() -> None:
