@@ -6,6 +6,7 @@ from typing import Final
 
 from pmarb import logs
 from pmarb.db.foreign import Movement
+from pmarb.db.ledger import BookedFee
 from pmarb.domain import ledger
 from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Alert, AlertKind, Halt, Priority
@@ -13,7 +14,10 @@ from pmarb.domain.orders import Order
 from pmarb.domain.values import NANOS, ZERO
 from pmarb.venue.port import VenuePosition
 from services.executor.mismatch import (
+    CASH,
+    CASH_GRAIN,
     FEE_TOLERANCE,
+    SETTLEMENT_LAG,
     SHARES_TOLERANCE,
     USD_TOLERANCE,
     HaltReason,
@@ -22,6 +26,7 @@ from services.executor.mismatch import (
     Range,
     cash_range,
     fee_difference,
+    fees_by_balance,
     order_mismatches,
     share_ranges,
 )
@@ -41,6 +46,7 @@ class Inspection:
         self._shop = shop
         self._patience = Patience()
         self._looked = self._looked_real = 0
+        self._lacking, self._lacking_since, self._agreed_at = ZERO, 0, 0
 
     async def look(self, listed: Collection[str]) -> None:
         """Compare, unless that was done a moment ago. `listed` are the orders that the venue says are open.
@@ -61,6 +67,8 @@ class Inspection:
         fresh, overdue = self._patience.look(found, now=now)
         for each in fresh:
             await self._warn(each)
+        if await self._settle_fees(cash, still_open, found):
+            return
         if overdue:
             await self.halt(HaltReason.LEDGER_MISMATCH, "; ".join(str(each) for each in overdue))
 
@@ -71,17 +79,52 @@ class Inspection:
             log.error("trading_halted", reason=reason.value, detail=detail)
             await self._shop.publish(Halt(who="executor", why=why, clears_at=0, ts_event=now, ts_init=now))
 
-    async def _cash(self, theirs: Decimal, still_open: Sequence[Order]) -> list[Mismatch]:
+    async def _settle_fees(self, cash: Decimal, still_open: Sequence[Order], found: Sequence[Mismatch]) -> bool:
+        """The fee of a trade is what the balance says, also where the venue shows it no more, after a merge or the end.
+
+        While nothing is under way and all else agrees, what lacks in the wallet for as long as nothing lags are fees of
+        trades since all agreed; beyond what makes our idea of them wrong, a person is asked. Whether that explained it.
+        """
+        now, ours = self._shop.clock.now(), await self._wallet(still_open)
+        lacking, before = ours.low - cash, self._lacking
+        quiet = not still_open and all(each.key == CASH for each in found)
+        self._lacking = lacking if quiet and abs(lacking) > CASH_GRAIN else ZERO
+        if quiet and self._lacking == ZERO:
+            self._agreed_at = self._looked
+        if self._lacking != before:
+            self._lacking_since = now
+        if self._lacking == ZERO or now - self._lacking_since < SETTLEMENT_LAG:
+            return False
+        since = max(now - FEES_LOOK_BACK, self._agreed_at)
+        trades = await self._shop.ledger.fees_unshown(since, list(await self._shop.foreign.shares()))
+        charged = fees_by_balance(trades, lacking)
+        if charged is None:
+            return False
+        for trade in trades:
+            await self._correct(trade, charged[trade.trade_id], now)
+        total = sum((each.fee for each in trades), ZERO)
+        if fee_difference(total, total + lacking) > FEE_TOLERANCE:
+            words = (
+                f"the wallet holds ${cash:f}, the ledger held ${ours}, all else agrees: booked as fees of {len(trades)}"
+            )
+            await self.halt(HaltReason.FEE_MISMATCH, f"{words} trades that were expected to cost ${total:f}")
+        return True
+
+    async def _wallet(self, still_open: Sequence[Order]) -> Range:
+        """pUSD that the wallet should hold."""
         balances = await self._shop.ledger.balances()
-        ours = cash_range(
+        return cash_range(
             cash=balances[Account.CASH],
             reserved=balances[Account.RESERVED],
             foreign=await self._shop.foreign.usd(),
             open_orders=still_open,
         )
+
+    async def _cash(self, theirs: Decimal, still_open: Sequence[Order]) -> list[Mismatch]:
+        ours = await self._wallet(still_open)
         if ours.holds(theirs, tolerance=USD_TOLERANCE):
             return []
-        return [Mismatch(key="cash", ours=f"${ours}", theirs=f"${theirs:f}")]
+        return [Mismatch(key=CASH, ours=f"${ours}", theirs=f"${theirs:f}")]
 
     async def _shares(self, positions: Iterable[VenuePosition], still_open: Sequence[Order]) -> list[Mismatch]:
         listed = {position.token: position for position in positions}
@@ -159,18 +202,18 @@ class Inspection:
             apart = fee_difference(total, charged.fees)
             if charged.fees != total:  # Also what rounding explains: the booked fee is what the balance says
                 last = booked[token][-1]
-                await self._correct(last.trade_id, last.fee, last.fee + charged.fees - total, now)
+                await self._correct(last, last.fee + charged.fees - total, now)
             if apart > FEE_TOLERANCE:
                 words = f"trades of {token} were booked with ${total:f} of fees, the venue charged ${charged.fees:f}"
                 await self.halt(HaltReason.FEE_MISMATCH, words)
         return frozenset(unseen)
 
-    async def _correct(self, trade_id: str, booked: Decimal, charged: Decimal, now: int) -> None:
-        if charged < ZERO:
-            return  # The halt says it; a person decides which trade is wrong
-        entry = ledger.fee_corrected(trade_id=trade_id, booked=booked, charged=charged, ts_event=now)
-        if await self._shop.ledger.correct_fee(trade_id, charged=charged, entry=entry):
-            log.warning("fee_corrected", trade_id=trade_id, booked=str(booked), charged=str(charged))
+    async def _correct(self, booked: BookedFee, charged: Decimal, now: int) -> None:
+        if charged < ZERO or charged == booked.fee:
+            return  # Below zero: the halt says it; a person decides which trade is wrong
+        entry = ledger.fee_corrected(trade_id=booked.trade_id, booked=booked.fee, charged=charged, ts_event=now)
+        if await self._shop.ledger.correct_fee(booked, charged=charged, entry=entry):
+            log.warning("fee_corrected", trade_id=booked.trade_id, booked=str(booked.fee), charged=str(charged))
 
     async def _warn(self, mismatch: Mismatch) -> None:
         log.error("mismatch", what=mismatch.key, ledger=mismatch.ours, venue=mismatch.theirs)

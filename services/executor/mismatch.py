@@ -10,8 +10,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from pmarb.db.ledger import BookedFee
+from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.orders import FillStatus, Order, OrderState
-from pmarb.domain.values import NANOS, ZERO
+from pmarb.domain.values import MICRO, NANOS, ZERO, round_up
 
 SETTLEMENT_LAG: Final = 60 * NANOS
 """Venue time after which a difference is no lag any more: trading halts."""
@@ -26,6 +28,16 @@ FEE_TOLERANCE: Final = Decimal("0.02")
 
 FEE_GRAIN: Final = Decimal("0.00001")
 """The venue floors fees to this."""
+
+
+CASH: Final = "cash"
+"""The key of a mismatch of dollars."""
+
+CASH_GRAIN: Final = Decimal("0.001")
+"""What the floors of a hundred fees may add up to."""
+
+DEAREST: Final = FeeSchedule(Decimal("0.25"))
+"""No schedule of the venue was ever above this (venue.md 4)."""
 
 
 class HaltReason(StrEnum):
@@ -117,6 +129,29 @@ def fee_difference(booked: Decimal, charged: Decimal) -> Decimal:
     if difference <= FEE_GRAIN:
         return ZERO
     return difference / booked if booked > ZERO else Decimal(1)
+
+
+def fees_by_balance(trades: Sequence[BookedFee], lacking: Decimal) -> dict[str, Decimal] | None:
+    """What the trades were charged, if their fees are why the wallet holds `lacking` dollars less than it should.
+
+    Shared out by how much more, or less, each could have been charged at all, which is how a wrong rate does it; None
+    where no fees could explain so much.
+    """
+    rooms = {
+        each.trade_id: max(DEAREST.charged(shares=each.shares, price=each.price) - each.fee, ZERO)
+        if lacking > ZERO
+        else each.fee
+        for each in trades
+    }
+    whole, left = sum(rooms.values(), ZERO), lacking
+    if whole < abs(lacking):
+        return None
+    charged = {each.trade_id: each.fee for each in trades}
+    for trade_id, room in rooms.items():
+        part = min(round_up(room * abs(lacking) / whole, MICRO), room, abs(left)).copy_sign(lacking)
+        charged[trade_id] += part
+        left -= part
+    return charged
 
 
 @dataclass(slots=True, kw_only=True)

@@ -80,7 +80,7 @@ async def kill_once(world: World, bus: RedisBus, hand: Hand, *, why: str) -> Dri
     receipt = await _receipt(world, asked)
     taken = await asyncio.to_thread(_taken, world)
     await asyncio.sleep(WATCHED_AFTER)
-    later = await asyncio.to_thread(_taken, world) - taken
+    later = await asyncio.to_thread(_taken, world) - taken - hand.placed  # Not ours, and posted before the kill
     drill = (
         Drill(took_ms=None, wrong=("no receipt came",)) if receipt is None else _judged(world, receipt, asked, later)
     )

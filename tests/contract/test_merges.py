@@ -156,6 +156,28 @@ async def test_a_small_gap_in_the_cash_halts_but_does_not_keep_a_merge_from_bein
     assert gap - Decimal(ground.truth()["cash"]) == Decimal("0.46")
 
 
+async def test_another_fee_after_a_merge_is_booked_by_the_balance_and_halts(
+    ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
+) -> None:
+    """The venue shows the fees of what is held, and says nothing of how a merge divided them."""
+    market = await both_bought(ground, redis_bus, database_url)
+    await until(lambda: rows(database_url, "SELECT 1 FROM merges"))
+    fault(ground, kind="market_changed", market="*", fee_rate=0.1)
+    traded = f"SELECT 1 FROM trades JOIN orders USING (order_hash) WHERE market = '{market.condition_id}'"
+    before = len(rows(database_url, traded))
+    while len(rows(database_url, traded)) == before:
+        outcome = market.outcomes[0]
+        offered = ground.best_ask(outcome.token)
+        if offered is not None and Decimal("0.05") < offered[0] < Decimal("0.9"):
+            await redis_bus.publish(ground.approval(market, outcome.token, outcome.label, *offered, lives_s=60))
+        await asyncio.sleep(0.3)
+    await until(lambda: rows(database_url, "SELECT 1 FROM trading_state WHERE state = 'HALTED'"))
+    await until(lambda: rows(database_url, "SELECT 1 FROM entries WHERE kind = 'fee'"))
+    await until(lambda: disagreements(ground, database_url) == [])
+    ((charged,),) = rows(database_url, "SELECT sum(amount) FROM postings WHERE account = 'fees'")
+    assert abs(charged - Decimal(ground.truth()["fees_paid"])) < Decimal("0.001")
+
+
 async def test_a_kill_between_asking_and_booking_merges_and_books_once(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:

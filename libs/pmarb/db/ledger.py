@@ -1,9 +1,9 @@
 """Double entry in Postgres. The database refuses an entry that does not sum to zero, and one id twice."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, LiteralString
+from typing import Any, Final, LiteralString
 
 from psycopg.cursor_async import AsyncCursor
 from psycopg.rows import TupleRow
@@ -49,10 +49,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookedFee:
-    """What a confirmed trade was booked to cost in fees."""
+    """What a confirmed trade was booked to cost in fees, and of what."""
 
     trade_id: str
     fee: Decimal
+    shares: Decimal
+    price: Decimal
 
 
 _HOLDINGS: Final[LiteralString] = """
@@ -79,12 +81,21 @@ _CLAIMS: Final[LiteralString] = """
 """
 
 _FEES_BOOKED: Final[LiteralString] = """
-    SELECT o.token, t.trade_id, t.fee FROM trades t JOIN orders o USING (order_hash)
+    SELECT o.token, t.trade_id, t.fee, t.shares, t.price FROM trades t JOIN orders o USING (order_hash)
     WHERE t.status = 'confirmed' AND NOT EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
         AND NOT EXISTS (SELECT FROM merges m WHERE m.token = o.token)
         AND o.token IN (SELECT token FROM orders JOIN trades USING (order_hash) WHERE trades.updated_at >= %s)
         AND NOT EXISTS (SELECT FROM orders p WHERE p.token = o.token
             AND p.state IN ('SUBMITTING', 'LIVE', 'DELAYED', 'UNKNOWN', 'MATCHED'))
+    ORDER BY t.ts_event, t.trade_id
+"""
+
+_FEES_UNSHOWN: Final[LiteralString] = """
+    SELECT t.trade_id, t.fee, t.shares, t.price FROM trades t JOIN orders o USING (order_hash)
+    WHERE t.status = 'confirmed' AND t.fee > 0 AND t.updated_at >= %(since)s
+        AND NOT EXISTS (SELECT FROM entries e WHERE e.kind = 'deposit' AND e.ts_event >= %(since)s)
+        AND (EXISTS (SELECT FROM settlements s WHERE s.token = o.token)
+            OR EXISTS (SELECT FROM merges m WHERE m.token = o.token) OR o.token = ANY(%(shared)s))
     ORDER BY t.ts_event, t.trade_id
 """
 
@@ -216,12 +227,27 @@ class LedgerBook:
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(_FEES_BOOKED, (since,))).fetchall()
         found: dict[str, tuple[BookedFee, ...]] = {}
-        for token, trade_id, fee in rows:
-            found[token] = (*found.get(token, ()), BookedFee(trade_id=trade_id, fee=fee))
+        for token, *row in rows:
+            found[token] = (*found.get(token, ()), _booked_fee(row))
         return found
 
-    async def correct_fee(self, trade_id: str, *, charged: Decimal, entry: Entry) -> bool:
-        """Book what the venue really charged for the trade. Whether it was new."""
+    async def fees_unshown(self, since: int, shared: Collection[str]) -> list[BookedFee]:
+        """Confirmed trades last changed since then whose fees the venue does not show by themselves: their token was
+        settled or merged, or is `shared` with others. Oldest first; none where money was said to have come or gone
+        since then, for that may be on its way."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(_FEES_UNSHOWN, {"since": since, "shared": list(shared)})
+            return [_booked_fee(row) for row in await cursor.fetchall()]
+
+    async def correct_fee(self, fee: BookedFee, *, charged: Decimal, entry: Entry) -> bool:
+        """Book what the venue really charged, unless the fee was changed meanwhile. Whether it was new."""
         async with self._pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
-            await cursor.execute("UPDATE trades SET fee = %s WHERE trade_id = %s", (charged, trade_id))
-            return await post(cursor, (entry,)) == 1
+            await cursor.execute(
+                "UPDATE trades SET fee = %s WHERE trade_id = %s AND fee = %s", (charged, fee.trade_id, fee.fee)
+            )
+            return cursor.rowcount == 1 and await post(cursor, (entry,)) == 1
+
+
+def _booked_fee(row: Sequence[Any]) -> BookedFee:
+    trade_id, fee, shares, price = row
+    return BookedFee(trade_id=trade_id, fee=fee, shares=shares, price=price)

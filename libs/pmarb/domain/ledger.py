@@ -176,7 +176,7 @@ def part_of(whole: Decimal, *, taken: Decimal, held: Decimal) -> Decimal:
 def fee_corrected(*, trade_id: str, booked: Decimal, charged: Decimal, ts_event: int) -> Entry:
     """The venue charged another fee than was booked for the trade: what was charged is the truth."""
     difference = charged - booked
-    ref = f"{trade_id}:{charged.normalize():f}"
+    ref = f"{trade_id}:{charged.normalize():f}:{ts_event}"
     return _entry(EntryKind.FEE, ref, ts_event, (Account.FEES, difference), (Account.CASH, -difference))
 
 
