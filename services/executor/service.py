@@ -82,6 +82,7 @@ class Executor:
                 task = asyncio.create_task(self._handle(consumer, delivery))
                 self._flight.add(task)
                 task.add_done_callback(self._landed)
+            await asyncio.sleep(0)  # They come first: only then is more asked for
             self._raise_failed()
         if self._flight:
             await asyncio.gather(*self._flight)

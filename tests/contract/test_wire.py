@@ -24,18 +24,17 @@ MESSAGES = [bytes([n % 251]) * size for n, size in enumerate(SIZES * 12)]
 
 async def read_all(connection: QuickConnection) -> tuple[list[bytes], ConnectionClosed | None]:
     """Everything until the end, and how it ended."""
-    found, others = [], asyncio.ensure_future(connection.others())
-    while not others.done() or connection.inbox:
+    found: list[bytes] = []
+
+    def take(raw: bytes, received: int) -> None:
+        assert 0 <= time.time_ns() - received < PATIENCE_S * 1e9
+        found.append(bytes(raw))
+
+    try:
         async with asyncio.timeout(PATIENCE_S):
-            await connection.arrived.wait()
-        connection.arrived.clear()
-        while connection.inbox:
-            raw, received = connection.inbox.popleft()
-            assert 0 <= time.time_ns() - received < PATIENCE_S * 1e9
-            found.append(bytes(raw))
-        connection.drained()
-    error = others.exception()
-    return found, error if isinstance(error, ConnectionClosed) else None
+            await connection.read(take)
+    except ConnectionClosed as error:
+        return found, error
 
 
 async def heard(
@@ -133,6 +132,30 @@ async def test_a_frame_too_large_ends_the_connection(monkeypatch: pytest.MonkeyP
     assert isinstance(error, ConnectionClosedError)
     assert error.sent is not None
     assert error.sent.code == 1009
+
+
+async def test_what_the_reader_raises_is_raised_and_it_is_called_no_more() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        for number in range(5):
+            await connection.send(b"%d" % number, text=False)
+        await connection.wait_closed()
+
+    seen: list[bytes] = []
+
+    def choke(raw: bytes, _received: int) -> None:
+        seen.append(bytes(raw))
+        if raw == b"2":
+            raise ZeroDivisionError("a frame that broke its reader")
+
+    quick = cast("type[ClientConnection]", partial(QuickConnection, real=time.time_ns))
+    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}", compression=None, create_connection=quick) as connection:
+            assert isinstance(connection, QuickConnection)
+            async with asyncio.timeout(PATIENCE_S):
+                with pytest.raises(ZeroDivisionError, match="broke its reader"):
+                    await connection.read(choke)
+    assert seen == [b"0", b"1", b"2"]
 
 
 async def test_a_refused_handshake_says_so() -> None:

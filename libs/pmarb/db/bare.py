@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from pmarb.db.pool import CONNECT_WITHIN
 
 _NAME: Final = b"bare"
+_PLAN_ONCE: Final = b"SET plan_cache_mode = force_generic_plan"
 _OK: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 Row = tuple[bytes | None, ...]
@@ -69,6 +70,7 @@ class BareStatement:
                 raise OperationalError(connection.get_error_message())
             link = _Link(connection)
             with _closing_unless_done(link):
+                await link.exchange(lambda connection: connection.send_query(_PLAN_ONCE))
                 await link.exchange(lambda connection: connection.send_prepare(_NAME, self._query))
             self._link = link
         return self._link

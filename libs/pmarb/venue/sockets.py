@@ -137,23 +137,14 @@ class Socket:
             await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _read(self, connection: QuickConnection) -> None:
-        inbox, on_frame, is_answer = connection.inbox, self._on_frame, self._is_answer
-        others = asyncio.ensure_future(connection.others())
-        try:
-            while True:
-                await connection.arrived.wait()
-                connection.arrived.clear()
-                while inbox:
-                    raw, received = inbox.popleft()
-                    if not is_answer(raw):
-                        self.last_frame = received
-                        on_frame(raw, received)
-                connection.drained()
-                if others.done():
-                    await others
-        finally:
-            others.cancel()
-            await asyncio.gather(others, return_exceptions=True)
+        on_frame, is_answer = self._on_frame, self._is_answer
+
+        def take(raw: bytes, received: int) -> None:
+            if not is_answer(raw):
+                self.last_frame = received
+                on_frame(raw, received)
+
+        await connection.read(take)
 
     async def _open(self) -> None:
         for text in self._opening():
