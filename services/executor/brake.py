@@ -12,12 +12,16 @@ from pmarb.db.pool import Unavailable
 from pmarb.db.receipts import Receipt
 from pmarb.domain.messages import Kill, TradingState
 from pmarb.domain.orders import OrderState
+from pmarb.domain.values import NANOS
 from services.executor.flatten import GIVE_UP_AFTER, flatten, log_receipt
 from services.executor.shop import Shop, persistently
 
 log = logs.get(__name__)
 
 WATCH_EVERY: Final = 0.5  # Seconds, real: how soon a state written by a person, or a kill file, is noticed
+LATEST: Final = 120 * NANOS
+"""Venue time after it was given up within which an order that was sent may still turn up there."""
+
 AGAIN_FOR: Final = 5.0  # Seconds, real, of each further try while the venue cannot be reached
 LONGEST_REASON: Final = 500
 
@@ -61,15 +65,13 @@ class Brake:
         self.wake()
 
     async def flat(self, *, who: str, why: str, give_up: float = GIVE_UP_AFTER) -> Receipt:
-        """Cancel, verify, write the receipt. An order whose outcome nobody knows is named in it."""
+        """Cancel, verify, write the receipt. It names the orders of which nobody can say that they will not trade."""
         receipt = await flatten(
             self._shop.venue, self._shop.clock, who=who, why=why, unanswered=self._travelling, give_up=give_up
         )
         try:
-            unknown = await self._of_state(OrderState.UNKNOWN, OrderState.SUBMITTING)
-            if unknown:
-                words = f"outcome not known yet: {', '.join(unknown)}"
-                receipt = replace(receipt, unverified="; ".join(filter(None, (receipt.unverified, words))))
+            words = await self._doubts()
+            receipt = replace(receipt, unverified="; ".join(filter(None, (receipt.unverified, *words))))
             await self._shop.receipts.add(receipt)
         except Unavailable as error:
             receipt = replace(receipt, unverified=f"{receipt.unverified}; receipt not stored: {error}".strip("; "))
@@ -90,14 +92,24 @@ class Brake:
             await self.flat(who="state", why="trading was killed; the last outcomes are known now")
 
     async def _known(self, done: asyncio.Event) -> bool:
-        """Wait until no order's outcome is unknown; False when told to end, or trading goes on, before."""
+        """Wait until there is no doubt about any order; False when told to end, or trading goes on, before."""
         while not done.is_set() and await self._still_killed():
             with contextlib.suppress(Unavailable):
-                if not await self._of_state(OrderState.UNKNOWN, OrderState.SUBMITTING):
+                if not await self._doubts():
                     return True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), WATCH_EVERY)
         return False
+
+    async def _doubts(self) -> list[str]:
+        """What a list of open orders without any does not prove, in words."""
+        since = self._shop.clock.now() - LATEST
+        absent = [each.order for each in await self._shop.orders.changed_since(since)]
+        found = {
+            "outcome not known yet": await self._of_state(OrderState.UNKNOWN, OrderState.SUBMITTING),
+            "not seen at the venue, may still arrive": [o.order_hash for o in absent if o.state is OrderState.ABSENT],
+        }
+        return [f"{doubt}: {', '.join(orders)}" for doubt, orders in found.items() if orders]
 
     async def _still_killed(self) -> bool:
         with contextlib.suppress(Unavailable):

@@ -146,8 +146,8 @@ class World:
 
     async def redis_loses_its_last_second(self) -> None:
         """What a host crash costs under an append-only file that is written out every second."""
-        files = sorted((self.servers.place / "redis" / "appendonlydir").glob("*.incr.aof"))
-        size = files[-1].stat().st_size
+        before = self._redis_writes_to()
+        size = before.stat().st_size
         await asyncio.sleep(1)
         supervisor = self.servers.supervisor_pid
         os.kill(supervisor, signal.SIGSTOP)  # So that it does not start Redis again before the file is cut
@@ -155,10 +155,16 @@ class World:
             pid = self.servers.pid("redis")
             os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(_until_dead, pid)
-            os.truncate(files[-1], size)
+            if self._redis_writes_to() == before:  # Else it began a file anew, and what came before is no tail
+                os.truncate(before, size)
         finally:
             os.kill(supervisor, signal.SIGCONT)
         await self.redis_answers()
+
+    def _redis_writes_to(self) -> Path:
+        """The newest of its append-only files: they are numbered, not padded."""
+        files = (self.servers.place / "redis" / "appendonlydir").glob("*.incr.aof")
+        return max(files, key=lambda file: int(file.name.split(".")[-3]))
 
     async def kill_postgres(self) -> None:
         os.kill(self.servers.pid("postgres"), signal.SIGKILL)
