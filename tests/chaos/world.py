@@ -193,7 +193,10 @@ class World:
                     await client.ping()
                     return
             await asyncio.sleep(0.05)
-        raise AssertionError("Redis did not come back")
+        said = [
+            (self.servers.place / name).read_text(errors="replace")[-1500:] for name in ("redis.log", "supervisor.log")
+        ]
+        raise AssertionError(f"Redis did not come back: {'; '.join(said)}")
 
 
 @contextlib.asynccontextmanager
