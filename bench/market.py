@@ -124,8 +124,8 @@ class SimulatedMarket:
             self._told.add(market.slug)
             market.book.drain_changes()
 
-    def _met(self, info: MarketInfo, _at: int) -> None:
-        self._engine.announce(info)
+    def _met(self, info: MarketInfo, at: int) -> None:
+        self._engine.announce(info, now=at)
 
     def _tell_spot(self, code: str, price: float, now: int) -> None:
         def arrive(at: int) -> None:

@@ -97,8 +97,9 @@ def _line(item: ErrorDetails, cls: type[BaseSettings]) -> str:
     info = cls.model_fields.get(field)
     about = f" ({info.description})" if info and info.description else ""
     secret = info is not None and "Secret" in str(info.annotation)
-    value = "" if secret or item["type"] == "missing" else f" was {item['input']!r};"
-    return f"{field.upper() or 'settings'}{value} {item['msg'][:1].lower()}{item['msg'][1:]}{about}"
+    hidden = secret or not field or item["type"] == "missing"  # Of all settings together: they hold secrets
+    value = "" if hidden else f" was {item['input']!r};"
+    return f"{field.upper() or 'settings:'}{value} {item['msg'][:1].lower()}{item['msg'][1:]}{about}"
 
 
 def _read_secret_files(cls: type[BaseSettings]) -> None:

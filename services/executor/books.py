@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 import httpx
@@ -16,8 +15,7 @@ from pmarb.domain.values import NANOS
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import ParseError, rest_books
 from pmarb.venue.port import VenueUnavailable
-from pmarb.venue.public import Discovery, MarketFeed
-from pmarb.venue.rules import NAMES
+from pmarb.venue.public import LIST_EVERY, Discovery, MarketFeed
 from pmarb.venue.schedule import LISTED, Slot, slots
 
 log = logs.get(__name__)
@@ -26,8 +24,6 @@ FRESH: Final = NANOS
 """A feed's book older than this is read by REST instead (real nanoseconds, as the feed dates its books)."""
 
 LOOK_EVERY: Final = 2.0  # Seconds, real
-LIST_EVERY: Final = 30.0
-HORIZON_S: Final = 8 * 86_400
 AT_ONCE: Final = 8
 KEPT_AFTER_END: Final = 60 * NANOS  # Venue time
 
@@ -115,17 +111,11 @@ class LiveBooks:
 
     async def _list(self, asset: str, now: int) -> None:
         try:
-            listing = await self._discovery.listed(
-                NAMES[asset], ends_after=_iso(now // NANOS), ends_before=_iso(now // NANOS + HORIZON_S)
-            )
+            listing = await self._discovery.listed(asset, self._listed, now=now)
         except (VenueUnavailable, ParseError) as error:
             log.debug("markets_not_listed", underlying=asset, error=str(error))
             return
-        fresh = [
-            market
-            for market in listing.markets
-            if market.family in self._listed and market.underlying == asset and market.slug not in self._markets
-        ]
+        fresh = [market for market in listing.markets if market.slug not in self._markets]
         await asyncio.gather(*(self._confirm(market) for market in fresh))
 
     async def _confirm(self, market: MarketInfo) -> None:
@@ -162,7 +152,3 @@ class LiveBooks:
                 book.snapshot(frame, ts_init=asked)
                 return book.book()
         return None
-
-
-def _iso(second: int) -> str:
-    return datetime.fromtimestamp(second, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

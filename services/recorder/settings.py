@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pmarb.venue.windows import WindowSettings
+from pmarb.venue.averages import AverageSettings
 
 
-class RecorderSettings(WindowSettings):
+class RecorderSettings(AverageSettings):
     """What the recorder may be told."""
 
     record_dir: Path = Field(default=Path("tapes"), description="where `pm-arb record` puts its tapes")

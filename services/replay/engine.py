@@ -15,7 +15,7 @@ from pmarb.domain.book import Book
 from pmarb.domain.market import UP, ExchangeRule, MarketInfo, SpotTick
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp, Underlying
-from pmarb.domain.updown import Fair, fair_value, final, reference
+from pmarb.domain.updown import Fair, by_ticks, fair_value
 from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.books import LocalBook, MirrorBook
 from services.replay.agenda import Agenda
@@ -104,8 +104,11 @@ class Engine:
         if self.agenda.next_due < now:
             self.agenda.run(until=now - 1)
 
-    def announce(self, market: MarketInfo) -> None:
-        """A market that may be traded; one that has not two sides is refused, one already known passed over."""
+    def announce(self, market: MarketInfo, *, now: int) -> None:
+        """A market that may be traded; one that has not two sides is refused, one already known passed over.
+
+        Moments before `now` are not sampled: what is known now was not known then.
+        """
         if market.slug in self.windows:
             return
         if market.sides is None:
@@ -129,7 +132,8 @@ class Engine:
             self.of_token[book.token] = window
         for tenth in range(1, GLANCES):
             due = market.opens_at + (market.closes_at - market.opens_at) * tenth // GLANCES
-            self.agenda.at(due, partial(self._glance, window, tenth))
+            if due >= now:
+                self.agenda.at(due, partial(self._glance, window, tenth))
 
     def refuse(self, slug: str, family: str, why: str) -> None:
         """A market that cannot be followed: counted once, with its reason."""
@@ -179,6 +183,10 @@ class Engine:
         self._note_strikes(asset, second)
         self._look_at_all(asset, now)
 
+    def average(self, asset: str, price: float, *, ts_event: int) -> None:
+        """The oracle's average of the minute before `ts_event`, as the venue tells it ready-made."""
+        self.underlying(asset).averages.put(ts_event // NANOS, price)
+
     def live(self, asset: str) -> tuple[Window, ...]:
         """Markets on this asset that are not decided."""
         return tuple(self._live.get(asset, ()))
@@ -224,7 +232,8 @@ class Engine:
             since = second - window.market.opens_at // NANOS
             if since < 0:
                 continue
-            window.our_strike = reference(window.market, window.underlying)
+            opens = window.market.opens_at // NANOS
+            window.our_strike = by_ticks(window.market, window.underlying, second=opens)
             if window.our_strike is not None or since >= STRIKE_WAIT_S:
                 waiting.remove(window)
 
@@ -320,7 +329,8 @@ class Engine:
     def _score(self, window: Window, winner: str) -> None:
         agreement, market = self.report.settlement, window.market
         agreement.known += 1
-        opening, closing = window.our_strike, final(market, window.underlying)
+        closes = market.closes_at // NANOS
+        opening, closing = window.our_strike, by_ticks(market, window.underlying, second=closes)
         if opening is not None and closing is not None:
             agreement.computed += 1
             agreement.agreed += (closing >= opening) == (winner == UP)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from pmarb.domain.values import ONE
-from pmarb.venue import coinbase, gamma, tape
+from pmarb.venue import coinbase, gamma, polybolt, tape
 from pmarb.venue.parse import (
     BestBidAskFrame,
     BookFrame,
@@ -81,6 +81,7 @@ class TapeReplay:
             "rtds": self._on_rtds,
             "spot.binance": self._on_spot,
             "spot.coinbase": self._on_other_spot,
+            "polybolt": self._on_averages,
             "oracle.strike": self._on_strike,
         }
 
@@ -118,7 +119,7 @@ class TapeReplay:
             self._engine.refuse(str(body.get("slug", "?")) if isinstance(body, dict) else "?", "", "unreadable")
             raise
         if not market.closed:
-            self._engine.announce(market)
+            self._engine.announce(market, now=now)
             return
         window = self._engine.windows.get(market.slug)
         if window is None:
@@ -163,6 +164,12 @@ class TapeReplay:
                     self._engine.other_spot(asset, last.price, ts_event=ts_event, now=now)
             case None:
                 return
+
+    def _on_averages(self, raw: msgspec.Raw, _now: int) -> None:
+        found = polybolt.frame(raw)
+        if isinstance(found, polybolt.Averages):
+            for tick in found.ticks:
+                self._engine.average(tick.asset, tick.price, ts_event=tick.ts_event)
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
         engine, of_token = self._engine, self._engine.of_token

@@ -7,9 +7,8 @@ from pmarb.bus.streams import RedisBus
 from pmarb.clock import ScaledClock
 from pmarb.runtime import Backoff, Heartbeat, main
 from pmarb.settings import load
-from pmarb.venue.polybolt import PriceKeys
 from pmarb.venue.port import VenueUnavailable
-from pmarb.venue.public import POLYMARKET, VenueUrls, sandbox, sandbox_keys
+from pmarb.venue.public import POLYMARKET, VenueUrls, sandbox
 from services.scanner.service import ScannerService
 from services.scanner.settings import ScannerSettings
 
@@ -34,13 +33,6 @@ async def venue(settings: ScannerSettings, http: httpx.AsyncClient) -> tuple[Ven
         return urls, theirs
 
 
-async def keys(settings: ScannerSettings, http: httpx.AsyncClient) -> PriceKeys | None:
-    """What opens the venue's price socket: of the sandbox anybody may know it; elsewhere None leaves it unread."""
-    if settings.venue == "polymarket":
-        return settings.price_keys()
-    return await sandbox_keys(http, settings.sandbox_url)
-
-
 if __name__ == "__main__":
     settings = load(ScannerSettings)
 
@@ -56,7 +48,7 @@ if __name__ == "__main__":
             limits=settings.limits(),
             assets=settings.asset_list,
             families=settings.family_list,
-            keys=await keys(settings, http),
+            keys=await settings.price_keys(http),
             heartbeat=Heartbeat(bus=bus, service="scanner", path=settings.heartbeat_file),
         )
 

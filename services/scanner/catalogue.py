@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from pmarb import logs
@@ -12,18 +11,15 @@ from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import VenueUnavailable
-from pmarb.venue.public import Discovery, Listing
+from pmarb.venue.public import LIST_EVERY, Discovery, Listing
 from pmarb.venue.rules import NAMES
 from pmarb.venue.schedule import LISTED, Slot, slots
 
 log = logs.get(__name__)
 
-LIST_EVERY: Final = 30.0
 NAMED_PAUSE: Final = 5.0  # Between two questions for a market that is known by its date alone
 KEEP_AFTER_END_S: Final = 65
 """The minute's candle that decides a noon, and a little."""
-HORIZON_S: Final = 8 * 86_400
-"""Markets that end later lock money for longer than a thin edge is worth."""
 AT_ONCE: Final = 8
 
 
@@ -94,7 +90,7 @@ class Catalogue:
 
     async def _list(self, asset: str, now: int) -> None:
         try:
-            listing = await self._discovery.listed(NAMES[asset], ends_after=_iso(now), ends_before=_iso(now, HORIZON_S))
+            listing = await self._discovery.listed(asset, self._listed, now=now)
         except VenueUnavailable as error:
             await self._backoff.wait(error)
             return
@@ -102,15 +98,12 @@ class Catalogue:
             self._refuse(f"tag {NAMES[asset]}", str(error))
             return
         self._note_unread(listing)
-        fresh = [market for market in listing.markets if market.slug not in self.known and self._asked_of(market)]
+        fresh = [market for market in listing.markets if market.slug not in self.known]
         await asyncio.gather(*(self._confirm(market) for market in fresh))
 
     def _note_unread(self, listing: Listing) -> None:
         for slug, why in listing.unread.items():
             self._refuse(slug, why)
-
-    def _asked_of(self, market: MarketInfo) -> bool:
-        return market.family in self._listed and market.underlying in self._assets
 
     async def _confirm(self, market: MarketInfo) -> None:
         try:
@@ -132,7 +125,3 @@ class Catalogue:
         if self.refused.get(slug) != why:
             self.refused[slug] = why
             log.warning("market_refused", slug=slug, reason=why)
-
-
-def _iso(now: int, more_s: int = 0) -> str:
-    return datetime.fromtimestamp(now // NANOS + more_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

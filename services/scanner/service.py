@@ -16,7 +16,6 @@ import httpx
 from pmarb import codec, logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.clock import Clock
-from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.scanners import ScannerReport
@@ -27,6 +26,7 @@ from pmarb.venue.feed import MarketFeed
 from pmarb.venue.parse import ParseError
 from pmarb.venue.polybolt import PriceKeys
 from pmarb.venue.port import VenueUnavailable
+from pmarb.venue.prices import history_s
 from pmarb.venue.public import Discovery, VenueUrls
 from services.scanner.board import Board
 from services.scanner.catalogue import Catalogue
@@ -50,9 +50,6 @@ SLOW_EVERY: Final = 0.1
 SLOW_AT_ONCE: Final = 10
 SETS_AT_ONCE: Final = 50
 """A hundred slow markets a second, a millisecond at a time."""
-HISTORY_S: Final = 2400
-LONG_HISTORY_S: Final = 8400
-"""Seconds of spot history fetched at start: the warm-ups of 1800 s and 7200 s with room to spare."""
 HEAL_PAUSE: Final = 1.0
 REREAD_EVERY: Final = 1.0
 """Real seconds from one market whose rules are read again to the next: all of ours within some seconds."""
@@ -96,7 +93,7 @@ class ScannerService:
             assets=assets,
             clock=clock,
             http=http,
-            history_s=LONG_HISTORY_S if {"4h", *SLOW_FAMILIES} & set(families) else HISTORY_S,
+            history_s=history_s(families),
             keys=keys,
         )
         self.references = References(

@@ -1,12 +1,11 @@
 """Settings of the scanner."""
 
 from decimal import Decimal
-from typing import Final, Self
+from typing import Final
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field
 
-from pmarb.venue.polybolt import PriceKeys
-from pmarb.venue.windows import WindowSettings
+from pmarb.venue.averages import AverageSettings
 from services.scanner.decide import Limits
 
 KNOWN_TEMPLATES: Final = frozenset(
@@ -32,7 +31,7 @@ SANDBOX_TEMPLATES: Final = frozenset(
 """Texts of the sandbox, in the sense of the venue's but not its words: trusted there alone."""
 
 
-class ScannerSettings(WindowSettings):
+class ScannerSettings(AverageSettings):
     """What the scanner may be told."""
 
     min_edge_pct: Decimal = Field(default=Decimal(2), ge=0, le=50, description="least net edge, cents a share")
@@ -46,34 +45,7 @@ class ScannerSettings(WindowSettings):
     max_order_usd: Decimal = Field(default=Decimal(5), ge=1, le=20, description="dearest order, fee included")
     hard_cap_usd: Decimal = Field(default=Decimal(10), ge=1, le=20, description="cap no sizing may pass")
     max_order_pct: Decimal = Field(default=Decimal(1), gt=0, le=5, description="an order's share of equity, percent")
-    polybolt_api_key: SecretStr | None = Field(
-        default=None, description="CLOB credentials for the venue's price socket; unset: its averages are not read"
-    )
-    polybolt_api_secret: SecretStr | None = Field(default=None, description="belongs to POLYBOLT_API_KEY")
-    polybolt_api_passphrase: SecretStr | None = Field(default=None, description="belongs to POLYBOLT_API_KEY")
     trusted_templates: str = Field(default="", description="SHA-256 of further rule texts a person has read")
-
-    @field_validator("polybolt_api_key", "polybolt_api_secret", "polybolt_api_passphrase", mode="before")
-    @classmethod
-    def _blank_is_unset(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else value
-
-    @model_validator(mode="after")
-    def _all_or_none(self) -> Self:
-        given = (self.polybolt_api_key, self.polybolt_api_secret, self.polybolt_api_passphrase)
-        if any(given) and not all(given):
-            raise ValueError("POLYBOLT_API_KEY, POLYBOLT_API_SECRET and POLYBOLT_API_PASSPHRASE belong together")
-        return self
-
-    def price_keys(self) -> PriceKeys | None:
-        """The credentials of the venue's price socket, if there are any."""
-        if not (self.polybolt_api_key and self.polybolt_api_secret and self.polybolt_api_passphrase):
-            return None
-        return PriceKeys(
-            key=self.polybolt_api_key.get_secret_value(),
-            secret=self.polybolt_api_secret.get_secret_value(),
-            passphrase=self.polybolt_api_passphrase.get_secret_value(),
-        )
 
     def limits(self) -> Limits:
         """The limits in force."""

@@ -1,7 +1,6 @@
 """The executor follows the books of every family before an order comes for one of them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import httpx
 
@@ -10,9 +9,8 @@ from pmarb.domain.values import NANOS
 from pmarb.venue.feed import MarketFeed
 from pmarb.venue.gamma import FAMILIES
 from pmarb.venue.public import Discovery, sandbox
-from pmarb.venue.rules import NAMES
 from pmarb.venue.schedule import LISTED, slots
-from services.executor.books import HORIZON_S, LiveBooks
+from services.executor.books import LiveBooks
 from services.executor.settings import ExecutorSettings
 from tests.conftest import running_sandbox
 
@@ -55,9 +53,5 @@ async def listed(discovery: Discovery, now_s: int) -> list[MarketInfo]:
         if slot.ends > now_s + 60
     ]
     named = [market for slug in slugs if (market := await discovery.market(slug)) is not None]
-    page = await discovery.listed(NAMES["btc"], ends_after=iso(now_s + 60), ends_before=iso(now_s + HORIZON_S))
-    return [*named, *(market for market in page.markets if market.family in LISTED and market.accepting)]
-
-
-def iso(second: int) -> str:
-    return datetime.fromtimestamp(second, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    page = await discovery.listed("btc", LISTED, now=(now_s + 60) * NANOS)
+    return [*named, *(market for market in page.markets if market.accepting)]

@@ -1,14 +1,20 @@
 """What the feeds say goes onto tapes, whole and in order, and a replay reads them as one."""
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
+from pmarb.clock import ScaledClock
 from pmarb.domain.values import NANOS
 from pmarb.venue import tape
-from pmarb.venue.public import sandbox
+from pmarb.venue.polybolt import PriceKeys
+from pmarb.venue.public import VenueUrls, sandbox, sandbox_keys
+from pmarb.venue.schedule import LISTED
+from services.recorder.prices import PriceChannels
 from services.recorder.service import RecorderService
 from services.recorder.spool import PART, Received, Spool
 from services.replay.run import Parameters, replay
@@ -71,11 +77,46 @@ def test_what_a_crash_left_behind_becomes_a_tape_without_its_torn_line(tmp_path:
     assert [(line.t, bytes(line.msg)) for line in tape.raw_lines(spool.tapes[0])] == [(T, b'{"n":1}')]
 
 
+async def test_credentials_that_a_venue_repeats_reach_no_tape() -> None:
+    """Every address is that of a server that greets and then says what it is told."""
+
+    async def repeat(connection: ServerConnection) -> None:
+        await connection.send('{"op":"hello"}')
+        async for text in connection:
+            await connection.send(text)
+
+    kept, stop = list[tuple[str, bytes]](), asyncio.Event()
+    keys = PriceKeys(key="the-key", secret="the-secret", passphrase="the-passphrase")
+    async with serve(repeat, "127.0.0.1", 0) as server, httpx.AsyncClient() as http:
+        url = "ws://{}:{}".format(*next(iter(server.sockets)).getsockname()[:2])
+        urls = VenueUrls(**dict.fromkeys(VenueUrls.__slots__, url))
+        channels = PriceChannels(
+            urls=urls,
+            clock=ScaledClock(speed=1, anchor=0),
+            http=http,
+            assets=("btc",),
+            keys=keys,
+            keep=lambda src, raw: kept.append((src, raw)),
+        )
+        running = [asyncio.create_task(part) for part in channels.running(stop)]
+        async with asyncio.timeout(PATIENCE_S):
+            while not (channels.withheld and {"polybolt", "rtds"} <= {src for src, _ in kept}):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        stop.set()
+        await asyncio.gather(*running)
+    assert ("polybolt", b'{"op":"hello"}') in kept
+    assert not [raw for _, raw in kept if b"the-" in raw]
+
+
 async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
-    with running_sandbox("--seed", "5", "--scenario", "slow_makers", "--speed", "60") as ready:
+    families = ("5m", *LISTED)
+    options = ("--seed", "5", "--scenario", "slow_makers", "--speed", "60", "--families", ",".join(families))
+    with running_sandbox(*options) as ready:
         async with asyncio.timeout(PATIENCE_S):
             http = httpx.AsyncClient(timeout=5)
-            urls, clock = await sandbox(http, ready["sandbox"].removesuffix("/sandbox"))
+            root = ready["sandbox"].removesuffix("/sandbox")
+            urls, clock = await sandbox(http, root)
+            keys = await sandbox_keys(http, root)
             spool = a_spool(tmp_path)
             recorder = RecorderService(
                 urls=urls,
@@ -83,7 +124,8 @@ async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None
                 http=http,
                 spool=spool,
                 assets=("btc", "eth"),
-                families=("5m",),
+                families=families,
+                keys=keys,
                 seconds=660,
             )
             await recorder.run(asyncio.Event())
@@ -96,3 +138,9 @@ async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None
     assert report.priced >= 2
     assert report.settlement.agreed == report.settlement.computed > 0
     assert report.evidence.samples
+    assert set(report.families) == set(families)
+    assert all(report.families[family]["priced"] for family in ("5m", "above", "range"))
+    assert set(report.families["hit"]) == {"reference_missing"}  # Its candles are asked for by REST
+    told = Counter(line.src for line in tape.raw_lines(spool.tapes[0]) if not keys.told_by(bytes(line.msg)))
+    assert sum(told.values()) == head["lines"]
+    assert told["polybolt"] > 100

@@ -11,7 +11,7 @@ from pmarb.domain.values import NANOS
 from pmarb.venue import rules, tape
 from services.replay.__main__ import main
 from services.replay.run import Parameters, replay
-from tests.scanning import DOWN_TOKEN, SHARED, UP_TOKEN, a_book_frame, walk_of, write_tape
+from tests.scanning import DOWN_TOKEN, SHARED, START, UP_TOKEN, a_book_frame, walk_of, write_tape
 from tests.unit.test_rules import ABOVE_TEXT, a_body
 
 
@@ -68,6 +68,35 @@ def test_the_outcome_changes_the_result_and_the_hash(tmp_path: Path) -> None:
     assert {report.tapes[0].pnl > 0 for report in reports} == {True, False}
 
 
+def test_an_average_that_was_told_is_a_price_to_beat_but_no_proof_of_our_own_reading(tmp_path: Path) -> None:
+    whole, torn, told = (tmp_path / f"{name}.tape.jsonl.zst" for name in ("whole", "torn", "told"))
+    write_tape(whole, seed=3)
+    missed = [f'"timestamp":{second * 1000},' for second in range(START - 70, START + 5)]
+    ticks = [(entry.msg["payload"]) for entry in tape.lines(whole) if entry.src == "rtds"]
+    average = sum(tick["value"] for tick in ticks if START - 60 <= tick["timestamp"] // 1000 < START) / 60
+    point = {"value": average, "full_accuracy_value": repr(average), "timestamp": START * 1000}
+    about = {"symbol": "btcusd", "source": "chainlink", "window_seconds": 60}
+    frame = {"v": 1, "channel": "price.crypto.twap", "seq": 1, "ts": START * 1000, "payload": point | about}
+    with (
+        tape.TapeWriter(torn, fields={}, level=3) as without,
+        tape.TapeWriter(told, fields={}, level=3) as added,
+    ):
+        for line in tape.raw_lines(whole):
+            text = bytes(line.msg).decode()
+            if line.src == "rtds" and any(stamp in text for stamp in missed):
+                continue
+            for writer in (without, added):
+                writer.add(t=line.t, src=line.src, msg=text)
+            if line.src == "spot.binance" and line.t == (START + 3) * NANOS:
+                added.add(t=line.t, src="polybolt", msg={"op": "authed"})
+                added.add(t=line.t, src="polybolt", msg=frame)
+    found = {path: replay([path], Parameters(model_weight=1.0)).tapes[0] for path in (whole, torn, told)}
+    assert found[torn].unpriced == {"reference_missing": 1}
+    assert (found[told].priced, found[told].malformed) == (1, 0)
+    assert found[told].opportunities > 0
+    assert [found[path].settlement.computed for path in (whole, torn, told)] == [1, 0, 0]
+
+
 def test_settings_change_decisions(tmp_path: Path) -> None:
     path = tmp_path / "x.tape.jsonl.zst"
     write_tape(path, seed=3)
@@ -118,3 +147,4 @@ def test_a_strike_is_traded_and_every_market_of_the_tape_is_accounted_for(tmp_pa
     assert (found.fills, found.settled, found.pnl > 0) == (1, 1, True)
     assert all(sample.happened and sample.model > 0.9 for sample in found.evidence.samples)
     assert found.evidence.samples
+    assert all(sample.at >= (noon - 2000) * NANOS for sample in found.evidence.samples)

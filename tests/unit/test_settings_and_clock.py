@@ -4,11 +4,14 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pmarb.clock import ManualClock, ScaledClock
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings, WrongSettings, load
+from pmarb.venue.polybolt import PriceKeys
+from services.recorder.settings import RecorderSettings
 from services.risk.settings import RiskSettings
 
 
@@ -48,6 +51,28 @@ def test_a_secret_comes_from_its_file_and_is_never_shown(monkeypatch: pytest.Mon
     assert settings.dsn == "postgresql://me:hunter2@db/x"
     assert "hunter2" not in repr(settings)
     monkeypatch.delenv("DATABASE_URL")
+
+
+def test_a_part_of_the_price_sockets_credentials_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POLYBOLT_API_KEY", "hunter2")
+    monkeypatch.setenv("POLYBOLT_API_SECRET", " ")
+    with pytest.raises(WrongSettings):
+        load(RecorderSettings)
+    error = capsys.readouterr().err
+    assert "POLYBOLT_API_KEY, POLYBOLT_API_SECRET and POLYBOLT_API_PASSPHRASE belong together" in error
+    assert "hunter2" not in error
+
+
+async def test_the_price_sockets_credentials_are_those_of_the_settings_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with httpx.AsyncClient() as http:
+        assert await RecorderSettings(venue="polymarket").price_keys(http) is None
+        for part in ("KEY", "SECRET", "PASSPHRASE"):
+            monkeypatch.setenv(f"POLYBOLT_API_{part}", part.lower())
+        keys = await load(RecorderSettings).model_copy(update={"venue": "polymarket"}).price_keys(http)
+    assert keys == PriceKeys(key="key", secret="secret", passphrase="passphrase")
+    assert "secret=" not in repr(keys)
 
 
 def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

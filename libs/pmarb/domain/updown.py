@@ -97,16 +97,22 @@ def final(market: MarketInfo, underlying: Underlying) -> float | None:
 
 def settled_by(market: MarketInfo, underlying: Underlying, *, second: int) -> float | None:
     """What the market's rule reads from the oracle at `second`; None while unknown, or where two feeds differ."""
+    own = by_ticks(market, underlying, second=second)
+    if market.settlement != Twap(lookback=AVERAGED_S):
+        return own
+    told = underlying.averages.exactly(second)
+    if own is None or told is None:
+        return told if own is None else own
+    return None if abs(own / told - 1) * 1e4 > LARGE_BPS else own
+
+
+def by_ticks(market: MarketInfo, underlying: Underlying, *, second: int) -> float | None:
+    """The same from the oracle's own ticks alone; None while they are on their way, or where one was not seen."""
     oracle = underlying.oracle
     match market.settlement:
         case Twap(lookback=lookback):
-            told = underlying.averages.exactly(second) if lookback == AVERAGED_S else None
-            if oracle.last is None or oracle.last < second - 1:
-                return told  # Its last ticks are still on their way
-            own = oracle.mean(second - lookback, second)
-            if own is None or told is None:
-                return told if own is None else own
-            return None if abs(own / told - 1) * 1e4 > LARGE_BPS else own
+            seen = oracle.last is not None and oracle.last >= second - 1
+            return oracle.mean(second - lookback, second) if seen else None
         case SpotTick():
             return oracle.exactly(second)
         case _:

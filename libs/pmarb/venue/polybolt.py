@@ -37,6 +37,10 @@ class PriceKeys:
     secret: str = field(repr=False)
     passphrase: str = field(repr=False)
 
+    def told_by(self, raw: bytes) -> bool:
+        """Whether a frame repeats any of them."""
+        return any(text.encode() in raw for text in (self.key, self.secret, self.passphrase))
+
 
 class Averages(msgspec.Struct, frozen=True):
     """One numbered message about an asset: a tick, or a snapshot of many. `lost` were dropped before it."""
@@ -122,15 +126,25 @@ def subscription(assets: Sequence[str], *, op: str = "subscribe") -> str:
 
 
 class PolyBoltFeed:
-    """Averages of several assets. `on_ticks(ticks, real)` is called from the reader."""
+    """Averages of several assets. `on_ticks(ticks, real)` is called from the reader; `on_raw` gets frames unread."""
 
-    def __init__(self, *, url: str, keys: PriceKeys, assets: Sequence[str], clock: Clock, on_ticks: OnTicks) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        keys: PriceKeys,
+        assets: Sequence[str],
+        clock: Clock,
+        on_ticks: OnTicks,
+        on_raw: Callable[[bytes], None] = lambda _raw: None,
+    ) -> None:
         self.malformed = 0
         self.gaps = 0
         self.refused = 0
         self._keys = keys
         self._assets = tuple(assets)
         self._on_ticks = on_ticks
+        self._on_raw = on_raw
         self._seq: dict[str, int] = {}
         self._done = asyncio.Event()
         self._errands = set[asyncio.Task[None]]()
@@ -165,6 +179,7 @@ class PolyBoltFeed:
         return [json.dumps({"op": "auth", "auth": auth})]
 
     def _on_frame(self, raw: bytes, real: int) -> None:
+        self._on_raw(raw)
         try:
             found = frame(raw)
         except ParseError:

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import httpx
 
 from pmarb.clock import Clock
+from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.values import NANOS
 from pmarb.venue.candles import Candle, candles, klines
 from pmarb.venue.parse import ParseError, PriceTick, Source, rtds, spot
@@ -22,6 +23,11 @@ KLINES_A_PAGE: Final = 1000
 OnTicks = Callable[[Sequence[PriceTick], int], None]
 OnHole = Callable[[str, int, int], None]
 """Asset, and the seconds before and after trades that were not seen."""
+
+
+def history_s(families: Iterable[str]) -> int:
+    """Seconds of spot that warm up all that prices these families: 1800 s or 7200 s, with room to spare."""
+    return 8400 if {"4h", *SLOW_FAMILIES}.intersection(families) else 2400
 
 
 def spot_stream(ws_url: str, assets: Sequence[str], *, kinds: Sequence[str] = ("trade",), quote: str = "usdt") -> str:

@@ -1,18 +1,22 @@
 """Where the venue is, and what anyone may read of it: no key, no order."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
 
 from pmarb.clock import ScaledClock
 from pmarb.domain.market import MarketInfo
+from pmarb.domain.values import NANOS
 from pmarb.venue import gamma
 from pmarb.venue.feed import MarketFeed
 from pmarb.venue.parse import ParseError, plain
 from pmarb.venue.polybolt import PriceKeys
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import OracleFeed, SpotFeed
+from pmarb.venue.rules import NAMES
 
 __all__ = [
     "GEOBLOCK",
@@ -47,6 +51,10 @@ class VenueUrls:
     averages: str = ""
 
 
+LIST_EVERY: Final = 30.0
+"""Real seconds between two looks at the events of the assets' tags."""
+HORIZON_S: Final = 8 * 86_400
+"""Markets that end later lock money for longer than a thin edge is worth."""
 EVENTS_A_PAGE: Final = 100
 MOST_PAGES: Final = 20
 
@@ -108,7 +116,7 @@ async def sandbox_keys(http: httpx.AsyncClient, url: str) -> PriceKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a tag's events hold: markets as Gamma tells them, and what could not be read, by slug."""
+    """What a tag's events hold: the markets asked for, as Gamma tells them, and what could not be read, by slug."""
 
     markets: tuple[MarketInfo, ...]
     unread: dict[str, str]
@@ -147,12 +155,12 @@ class Discovery:
         details = await self._maybe(f"{self._urls.clob}/clob-markets/{info.condition_id}")
         return None if details is None else gamma.confirmed(info, details)
 
-    async def listed(self, tag: str, *, ends_after: str, ends_before: str) -> Listing:
-        """All open markets of the events with this tag that end between two ISO times."""
+    async def listed(self, asset: str, families: Collection[str], *, now: int) -> Listing:
+        """Open markets of these families that end within `HORIZON_S` of `now` (nanoseconds), by their asset's tag."""
         markets: list[MarketInfo] = []
         unread: dict[str, str] = {}
-        query = {"tag_slug": tag, "closed": "false", "limit": str(EVENTS_A_PAGE)}
-        query |= {"end_date_min": ends_after, "end_date_max": ends_before}
+        query = {"tag_slug": NAMES[asset], "closed": "false", "limit": str(EVENTS_A_PAGE)}
+        query |= {"end_date_min": _iso(now // NANOS), "end_date_max": _iso(now // NANOS + HORIZON_S)}
         for _ in range(MOST_PAGES):
             page = plain(await _get(self._http, f"{self._urls.gamma}/events/keyset", query))
             events = page.get("events") if isinstance(page, dict) else None
@@ -163,7 +171,8 @@ class Discovery:
             if not page.get("next_cursor"):
                 break
             query["after_cursor"] = str(page["next_cursor"])
-        return Listing(markets=tuple(markets), unread=unread)
+        wanted = (market for market in markets if market.family in families and market.underlying == asset)
+        return Listing(markets=tuple(wanted), unread=unread)
 
     async def ended(self, slug: str) -> Ended | None:
         """Opening and closing price of a closed market; None while it is open."""
@@ -179,6 +188,10 @@ class Discovery:
             return await _get(self._http, url)
         except _NotFound:
             return None
+
+
+def _iso(second: int) -> str:
+    return datetime.fromtimestamp(second, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class _NotFound(VenueUnavailable):
