@@ -11,6 +11,7 @@ from pmarb.domain.values import NANOS
 from pmarb.runtime import Heartbeat
 from pmarb.venue.gamma import FAMILIES
 from pmarb.venue.public import sandbox
+from pmarb.venue.schedule import slots
 from services.scanner.service import ScannerService
 from services.scanner.settings import ScannerSettings
 from tests.conftest import running_sandbox
@@ -18,8 +19,6 @@ from tests.waiting import PATIENCE_S
 
 DECIDED = {"found", "edge_too_thin", "price_band", "depth_too_thin", "cooldown", "near_tie"}
 """What only a market with a fair value can come to."""
-
-FOUR_HOURS = 4 * 3600 * NANOS
 
 CLEAR = {"daily": {"one_sided", "too_late"}}
 """Of the one market a day nothing may be left to say in its last hours."""
@@ -45,7 +44,7 @@ async def test_every_family_is_priced_or_refused_with_a_reason(tmp_path: Path) -
             families=settings.family_list,
             heartbeat=Heartbeat(bus=bus, service="scanner", path=tmp_path / "heartbeat"),
         )
-        window = clock.now() // FOUR_HOURS
+        window = slots("btc", "4h", clock.now() // NANOS)[0]
         stop, reasons = asyncio.Event(), dict[str, set[str]]()
         running = asyncio.create_task(service.run(stop))
         deadline = time.monotonic() + PATIENCE_S
@@ -60,7 +59,7 @@ async def test_every_family_is_priced_or_refused_with_a_reason(tmp_path: Path) -
             await running
     assert _all_decided(reasons), str(reasons)
     assert set(reasons) == set(FAMILIES)
-    if clock.now() // FOUR_HOURS == window:  # Else a new one has opened meanwhile
+    if slots("btc", "4h", clock.now() // NANOS)[0] == window:  # Else a new one has opened meanwhile
         assert not any(reasons[family] & DECIDED for family in LATER)
     assert not any(reason.startswith("unknown") for found in reasons.values() for reason in found)
 
