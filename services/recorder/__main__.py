@@ -1,8 +1,8 @@
 """`pm-arb record [--out DIR] [--seconds N]`: everything the public feeds say, onto tapes that `pm-arb replay` reads.
 
-Markets of FAMILIES on ASSETS, two spot exchanges and the oracle; with POLYBOLT_API_KEY, _SECRET and _PASSPHRASE its
-averages too. Credentials reach no tape. Needs no other key, no Redis and no database. Where the venue is comes from
-VENUE and SANDBOX_URL. Ctrl-C finishes the tape.
+Markets of FAMILIES on ASSETS, two spot exchanges, the candles that markets compare with, and the oracle; with
+POLYBOLT_API_KEY, _SECRET and _PASSPHRASE its averages too. Credentials reach no tape. Needs no other key, no Redis and
+no database. Where the venue is comes from VENUE and SANDBOX_URL. Ctrl-C finishes the tape.
 """
 
 import argparse

@@ -42,7 +42,7 @@ class PriceChannels:
         self._clock = clock
         self._assets = assets
         self._keep = keep
-        self._candles = SpotFeed(
+        self.exchange = SpotFeed(
             ws_url=urls.spot_ws, rest_url=urls.spot_rest, assets=assets, clock=clock, http=http, on_ticks=_unheard
         )
         other, oracle = [coinbase.request(assets)], [oracle_subscription(assets)]
@@ -62,7 +62,7 @@ class PriceChannels:
         """Begin with the candles that a scanner begins with, as trades of their seconds: a replay is warm at once."""
         for asset in self._assets:
             try:
-                history = await self._candles.history(asset, now=self._clock.now(), seconds=seconds)
+                history = await self.exchange.history(asset, now=self._clock.now(), seconds=seconds)
             except (VenueUnavailable, ParseError) as error:
                 log.warning("history_missing", underlying=asset, reason=str(error))
                 continue

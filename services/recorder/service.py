@@ -18,6 +18,7 @@ from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.prices import history_s
 from pmarb.venue.public import LIST_EVERY, Discovery, VenueUrls
 from pmarb.venue.schedule import LISTED, slots
+from services.recorder.candles import CandleTape
 from services.recorder.market import MarketChannel
 from services.recorder.prices import PriceChannels
 from services.recorder.spool import Received, Spool
@@ -26,6 +27,7 @@ log = logs.get(__name__)
 
 DISCOVER_EVERY: Final = 0.5  # Real seconds
 CONCLUDE_EVERY: Final = 2.0
+CANDLES_EVERY: Final = 2.0
 SUMMARY_EVERY: Final = 10.0
 ASKED_AT_ONCE: Final = 8
 GIVE_UP_AFTER: Final = 3600 * NANOS
@@ -63,6 +65,8 @@ class RecorderService:
         self._discovery = Discovery(urls=urls, http=http)
         self._market = MarketChannel(url=urls.ws_market, clock=clock, keep=partial(self._keep, "clob.market"))
         self._prices = PriceChannels(urls=urls, clock=clock, http=http, assets=assets, keys=keys, keep=self._keep)
+        keep_candles = partial(self._keep, "spot.candles")
+        self._candles = CandleTape(exchange=self._prices.exchange, clock=clock, keep=keep_candles)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop`; the tape is finished before it returns."""
@@ -75,6 +79,7 @@ class RecorderService:
                 group.create_task(every(DISCOVER_EVERY, self._discover, stop))
                 group.create_task(every(LIST_EVERY, self._list, stop))
                 group.create_task(every(CONCLUDE_EVERY, self._conclude, stop))
+                group.create_task(every(CANDLES_EVERY, self._read_candles, stop))
                 group.create_task(every(SUMMARY_EVERY, self._summary, stop))
                 group.create_task(every(0.1, lambda: self._until_the_end(stop), stop))
         finally:
@@ -139,6 +144,9 @@ class RecorderService:
         for slug, market in list(self._open.items()):
             if now > market.closes_at:
                 await self._ask_outcome(slug, market, now)
+
+    async def _read_candles(self) -> None:
+        await self._candles.step(list(self._open.values()))
 
     async def _ask_outcome(self, slug: str, market: MarketInfo, now: int) -> None:
         raw = await self._ask(slug)

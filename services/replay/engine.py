@@ -6,6 +6,7 @@ books as they were when they arrived.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -18,9 +19,11 @@ from pmarb.domain.underlying import Stamp, Underlying
 from pmarb.domain.updown import Fair, by_ticks, fair_value
 from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.books import LocalBook, MirrorBook
+from pmarb.venue.candles import Candle
 from services.replay.agenda import Agenda
 from services.replay.collector import Collector, Glance
 from services.replay.ledger import PaperLedger, fresh
+from services.replay.references import Candles, Reference
 from services.replay.report import TapeReport
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
@@ -52,6 +55,7 @@ class Window:
     down: LocalBook
     underlying: Underlying
     reasons: Counter[SkipReason]
+    reference: Reference
     priced: bool = False
     winner: str = ""
     forecast: float | None = None
@@ -83,6 +87,7 @@ class Engine:
         self._limits = limits
         self._cooldown = Cooldown(limits)
         self._refused: set[str] = set()
+        self._candles = Candles()
         self._underlyings: dict[str, Underlying] = {}
         self._live: dict[str, list[Window]] = {}
         self._strikeless: dict[str, list[Window]] = {}
@@ -122,7 +127,9 @@ class Engine:
             down=down,
             underlying=self.underlying(market.underlying),
             reasons=Counter(),
+            reference=Reference(market),
         )
+        self._refer(window)
         self.windows[market.slug] = window
         self._live.setdefault(market.underlying, []).append(window)
         self._strikeless.setdefault(market.underlying, []).append(window)
@@ -187,6 +194,13 @@ class Engine:
         """The oracle's average of the minute before `ts_event`, as the venue tells it ready-made."""
         self.underlying(asset).averages.put(ts_event // NANOS, price)
 
+    def candles(self, asset: str, interval: str, told: Sequence[Candle], *, now: int) -> None:
+        """Candles of the exchange that settles, the last one perhaps still running."""
+        for candle in told:
+            self._candles.put(asset, interval, candle, now=now)
+        for window in self._live.get(asset, ()):
+            self._refer(window)
+
     def live(self, asset: str) -> tuple[Window, ...]:
         """Markets on this asset that are not decided."""
         return tuple(self._live.get(asset, ()))
@@ -222,6 +236,11 @@ class Engine:
         return report
 
     # ------------------------------------------------------------------------------------------------------- decisions
+
+    def _refer(self, window: Window) -> None:
+        found = window.reference.read(self._candles)
+        if found is not None:
+            window.watched.stated_strike = found
 
     def _note_strikes(self, asset: str, second: int) -> None:
         """Read the references while their ticks are at hand."""

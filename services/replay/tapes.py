@@ -15,6 +15,7 @@ import msgspec
 
 from pmarb.domain.values import ONE
 from pmarb.venue import coinbase, gamma, polybolt, tape
+from pmarb.venue.candles import CandlePage, candles
 from pmarb.venue.parse import (
     BestBidAskFrame,
     BookFrame,
@@ -25,6 +26,7 @@ from pmarb.venue.parse import (
     ResolvedFrame,
     Source,
     TickSizeFrame,
+    asset_of,
     frames,
     milliseconds,
     number,
@@ -39,6 +41,7 @@ from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
 SUFFIX: Final = ".tape.jsonl.zst"
+_CANDLES: Final = msgspec.json.Decoder(CandlePage)
 
 
 def recordings(paths: Sequence[Path]) -> list[list[Path]]:
@@ -81,6 +84,7 @@ class TapeReplay:
             "rtds": self._on_rtds,
             "spot.binance": self._on_spot,
             "spot.coinbase": self._on_other_spot,
+            "spot.candles": self._on_candles,
             "polybolt": self._on_averages,
             "oracle.strike": self._on_strike,
         }
@@ -164,6 +168,13 @@ class TapeReplay:
                     self._engine.other_spot(asset, last.price, ts_event=ts_event, now=now)
             case None:
                 return
+
+    def _on_candles(self, raw: msgspec.Raw, now: int) -> None:
+        try:
+            page = _CANDLES.decode(raw)
+        except msgspec.DecodeError as error:
+            raise ParseError(f"candles: {error}") from None
+        self._engine.candles(asset_of(page.symbol), page.interval, candles(page.klines), now=now)
 
     def _on_averages(self, raw: msgspec.Raw, _now: int) -> None:
         found = polybolt.frame(raw)

@@ -184,9 +184,9 @@ async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None
     assert report.settlement.agreed == report.settlement.computed > 0
     assert report.evidence.samples
     assert set(report.families) == set(families)
-    assert all(report.families[family]["priced"] for family in ("5m", "above", "range"))
-    assert not report.families["hit"]["priced"]  # Its candles are asked for by REST
+    assert all(report.families[family]["priced"] for family in families)
     assert sum(sum(reasons.values()) for reasons in report.families.values()) == head["markets"]
     told = Counter(line.src for line in tape.raw_lines(spool.tapes[0]) if not keys.told_by(bytes(line.msg)))
     assert sum(told.values()) == head["lines"]
     assert told["polybolt"] > 100
+    assert told["spot.candles"]

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from pmarb.domain.market import HourCandle, NoonToNoon, Touch
 from pmarb.domain.values import NANOS
 from pmarb.venue import rules, tape
+from pmarb.venue.candles import Candle
 from services.replay.__main__ import main
+from services.replay.references import Candles, Reference
 from services.replay.run import Parameters, replay
-from tests.scanning import DOWN_TOKEN, SHARED, START, UP_TOKEN, a_book_frame, walk_of, write_tape
+from tests.scanning import DOWN_TOKEN, SHARED, START, UP_TOKEN, a_book_frame, a_market, walk_of, write_tape
 from tests.unit.test_rules import ABOVE_TEXT, a_body
 
 
@@ -95,6 +98,31 @@ def test_an_average_that_was_told_is_a_price_to_beat_but_no_proof_of_our_own_rea
     assert (found[told].priced, found[told].malformed) == (1, 0)
     assert found[told].opportunities > 0
     assert [found[path].settlement.computed for path in (whole, torn, told)] == [1, 0, 0]
+
+
+def candle(second: int, *, opened: float = 100, high: float = 101, low: float = 99, close: float = 100) -> Candle:
+    return Candle(second, opened, high, low, close)
+
+
+def test_a_market_of_the_exchanges_candles_compares_with_those_that_were_told() -> None:
+    candles, opens = Candles(), START // 60 * 60
+    times = {"opens_at": opens * NANOS, "closes_at": (opens + 180) * NANOS}
+    hour, noon, reach, dip = (
+        Reference(a_market(settlement=rule, **times))
+        for rule in (HourCandle(), NoonToNoon(), Touch(level=110, up=True), Touch(level=90, up=False))
+    )
+    assert [each.read(candles) for each in (hour, noon, reach, dip)] == [None] * 4
+    candles.put("btc", "1m", candle(opens, close=100.5), now=(opens + 30) * NANOS)
+    candles.put("btc", "1h", candle(opens, opened=99.5), now=(opens + 30) * NANOS)
+    candles.put("eth", "1m", candle(opens, high=200), now=(opens + 30) * NANOS)
+    assert [each.read(candles) for each in (hour, noon, reach, dip)] == [99.5, None, 101, 99]
+    candles.put("btc", "1m", candle(opens, high=103, close=102), now=(opens + 60) * NANOS)
+    assert [each.read(candles) for each in (hour, noon, reach, dip)] == [99.5, 102, 103, 99]
+    candles.put("btc", "1m", candle(opens + 120, high=105, low=80), now=(opens + 130) * NANOS)
+    assert [each.read(candles) for each in (reach, dip)] == [103, 99]  # A minute is missing
+    candles.put("btc", "1m", candle(opens + 60), now=(opens + 140) * NANOS)
+    candles.put("btc", "1m", candle(opens + 180, high=120), now=(opens + 190) * NANOS)  # After the end
+    assert [each.read(candles) for each in (reach, dip)] == [105, 80]
 
 
 def test_settings_change_decisions(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+import msgspec
+
 from pmarb.venue.parse import ParseError, Raw, number, plain
 
 
@@ -14,6 +16,14 @@ class Candle(NamedTuple):
     high: float
     low: float
     close: float
+
+
+class CandlePage(msgspec.Struct, frozen=True):
+    """How a tape holds a page of candles: what was asked for, and the exchange's own words."""
+
+    symbol: str
+    interval: str
+    klines: msgspec.Raw
 
 
 def candles(raw: Raw) -> list[Candle]:

@@ -114,17 +114,18 @@ class SpotFeed:
 
     async def candle(self, asset: str, interval: str, *, opens: int) -> Candle | None:
         """The exchange's candle that begins at second `opens`; None while it has none, or answers with another."""
-        found = candles(await self._klines(asset, interval, opens, limit=1))
+        found = candles(await self.page(asset, interval, opens, limit=1))
         return next((candle for candle in found if candle.second == opens), None)
 
     async def candles_since(self, asset: str, interval: str, *, second: int) -> list[Candle]:
         """A page of candles from `second` on, the running one included, oldest first."""
-        return candles(await self._klines(asset, interval, second, limit=KLINES_A_PAGE))
+        return candles(await self.page(asset, interval, second, limit=KLINES_A_PAGE))
 
     async def _page(self, asset: str, start: int) -> list[tuple[int, float]]:
-        return klines(await self._klines(asset, "1s", start, limit=KLINES_A_PAGE))
+        return klines(await self.page(asset, "1s", start, limit=KLINES_A_PAGE))
 
-    async def _klines(self, asset: str, interval: str, start: int, *, limit: int) -> bytes:
+    async def page(self, asset: str, interval: str, start: int, *, limit: int) -> bytes:
+        """What the exchange says of candles from second `start` on. Raises VenueUnavailable."""
         query: dict[str, str | int] = {
             "symbol": f"{asset}{self._quote}".upper(),
             "interval": interval,
