@@ -27,6 +27,15 @@ ROOT = Path(__file__).parents[1]
 TEMPLATE = "migrated"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each worker begins with one of an even part of all tests: what is long goes there, so that none is left last."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in set(long)]
+    parts = [others[len(others) * n // workers : len(others) * (n + 1) // workers] for n in range(workers)]
+    items[:] = [item for n, part in enumerate(parts) for item in (*long[n::workers], *part)]
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Endpoints]:
     """A real Redis-compatible and a real PostgreSQL server for this test process."""

@@ -20,6 +20,7 @@ SPEED = 4
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
+@pytest.mark.long
 async def test_twenty_kills_in_mid_trade_lose_and_double_nothing(
     redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ SECONDS = 100
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(420)]
 
 
+@pytest.mark.long
 def test_a_slice_of_chaos_breaks_no_invariant(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--seed", SEED, "--seconds", str(SECONDS), "--logs", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)

@@ -189,6 +189,7 @@ async def test_two_scanners_share_find_and_hand_over(venue: Venue, tmp_path: Pat
     await running[0]
 
 
+@pytest.mark.long
 async def test_fair_values_are_calibrated_against_the_venues_outcomes(venue: Venue, tmp_path: Path) -> None:
     """A sanity check on few windows: what came true is within four deviations of what was said, a window one vote."""
     bus, stop = MemoryBus(), asyncio.Event()

@@ -91,6 +91,7 @@ def unmet(output: str) -> dict[str, str]:
     return dict(line.rsplit(": ", 1) for line in lines)
 
 
+@pytest.mark.long
 def test_it_opens_with_everything_there_stays_shut_without_any_one_and_losses_close_it(
     owner: Owner, servers: Endpoints, database_url: str
 ) -> None:

@@ -138,6 +138,7 @@ MISSES: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.long
 async def test_whatever_leg_misses_no_set_loses_more_than_was_stated_before_its_first_leg(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:
@@ -191,6 +192,7 @@ async def test_an_exit_leaves_pairs_that_become_dollars(
     assert disagreements(ground, database_url) == []
 
 
+@pytest.mark.long
 async def test_a_death_between_two_legs_is_ended_by_the_next_start_which_buys_no_other_leg(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:

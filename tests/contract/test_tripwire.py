@@ -97,6 +97,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.long
 async def test_each_rule_that_the_venue_changes_in_mid_run_stops_its_market_until_a_person_has_read_it(
     start: Callable[..., Risk],  # noqa: F811
     redis_bus: RedisBus,

@@ -55,6 +55,7 @@ def wait_for_services(folder: Path) -> dict[str, Any]:
     raise AssertionError(error)
 
 
+@pytest.mark.long
 def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:
     options = ("--seconds", "20", "--speed", "20", "--seed", "3", "--settle-within", "60", "--json")
     done = subprocess.run(

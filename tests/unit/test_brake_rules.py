@@ -117,11 +117,11 @@ async def receipts_of(venue: Venue, *states: TradingState, enough: int) -> list[
         if len(written) == enough:
             done.set()
 
-    async def none() -> list[Any]:
+    async def none(_since: int = 0) -> list[Any]:
         return []
 
     shop: Any = SimpleNamespace(
-        venue=venue, clock=Hurried(), state=State(*states), orders=SimpleNamespace(open=none),
+        venue=venue, clock=Hurried(), state=State(*states), orders=SimpleNamespace(open=none, changed_since=none),
         receipts=SimpleNamespace(add=add), braked=asyncio.Event(),
     )  # fmt: skip
     await asyncio.wait_for(Brake(shop, kill_file=None).watch(done), 10)
