@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import rules
