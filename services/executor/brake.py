@@ -49,7 +49,7 @@ class Brake:
                 self._shop.braked.clear()
             elif change != acted_on:
                 self._shop.braked.set()
-                await self._stopped(state, done)
+                await self._stopped(state, change, done)
             acted_on = change
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._watching.wait(), WATCH_EVERY)
@@ -78,27 +78,29 @@ class Brake:
         log_receipt(receipt)
         return receipt
 
-    async def _stopped(self, state: TradingState, done: asyncio.Event) -> None:
+    async def _stopped(self, state: TradingState, change: int, done: asyncio.Event) -> None:
         log.warning("trading_stopped", state=state.value)
         if state is TradingState.HALTED:
             receipt = await flatten(self._shop.venue, self._shop.clock, who="state", why="trading was halted")
             log.info("halt_cancelled", cancelled=len(receipt.cancelled), unverified=receipt.unverified or None)
             return
         receipt = await self.flat(who="state", why="trading was killed")
-        while not receipt.verified_real and not done.is_set() and await self._still_killed():
+        while not receipt.verified_real and not done.is_set() and await self._still(change):
             log.error("kill_not_verified", why=receipt.unverified, next="tries again")
             receipt = await self.flat(who="state", why="trading was killed, again", give_up=AGAIN_FOR)
-        if receipt.unverified and await self._known(done):
+        if receipt.unverified and await self._known(change, done):
             await self.flat(who="state", why="trading was killed; the last outcomes are known now")
 
-    async def _known(self, done: asyncio.Event) -> bool:
-        """Wait until there is no doubt about any order; False when told to end, or trading goes on, before."""
-        while not done.is_set() and await self._still_killed():
+    async def _known(self, change: int, done: asyncio.Event) -> bool:
+        """Wait until there is no doubt about any order; False when told to end, or something else was said, before."""
+        while not done.is_set() and await self._still(change):
             with contextlib.suppress(Unavailable):
                 if not await self._doubts():
                     return True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), WATCH_EVERY)
+                await asyncio.wait_for(self._watching.wait(), WATCH_EVERY)
+            self._watching.clear()
+        self.wake()  # What ended it is for `watch` to act on, at once
         return False
 
     async def _doubts(self) -> list[str]:
@@ -111,9 +113,10 @@ class Brake:
         }
         return [f"{doubt}: {', '.join(orders)}" for doubt, orders in found.items() if orders]
 
-    async def _still_killed(self) -> bool:
+    async def _still(self, change: int) -> bool:
+        """Whether this kill is the latest word, as far as anybody can tell."""
         with contextlib.suppress(Unavailable):
-            return await self._shop.state.read() is TradingState.KILLED
+            return await self._shop.state.look() == (TradingState.KILLED, change)
         return True
 
     async def _look_for_file(self) -> None:

@@ -100,15 +100,13 @@ class State:
         self.states = list(states)
         self.kills = 0
 
-    async def read(self) -> TradingState:
-        return self.states[0]
-
     async def look(self) -> tuple[TradingState, int]:
         number = len(self.states)
         return (self.states.pop(0) if len(self.states) > 1 else self.states[0]), number
 
 
-async def receipts_of(venue: Venue, *states: TradingState, enough: int) -> list[Receipt]:
+async def receipts_of(venue: Venue, *states: TradingState, enough: int, unknown: str = "") -> list[Receipt]:
+    """The first receipts that are written; the outcome of the order `unknown` stays so."""
     written: list[Receipt] = []
     done = asyncio.Event()
 
@@ -120,8 +118,12 @@ async def receipts_of(venue: Venue, *states: TradingState, enough: int) -> list[
     async def none(_since: int = 0) -> list[Any]:
         return []
 
+    async def still_open() -> list[Any]:
+        order = SimpleNamespace(order_hash=unknown, state=OrderState.UNKNOWN)
+        return [SimpleNamespace(order=order)] if unknown else []
+
     shop: Any = SimpleNamespace(
-        venue=venue, clock=Hurried(), state=State(*states), orders=SimpleNamespace(open=none, changed_since=none),
+        venue=venue, clock=Hurried(), state=State(*states), orders=SimpleNamespace(open=still_open, changed_since=none),
         receipts=SimpleNamespace(add=add), braked=asyncio.Event(),
     )  # fmt: skip
     await asyncio.wait_for(Brake(shop, kill_file=None).watch(done), 10)
@@ -139,3 +141,9 @@ async def test_while_the_venue_is_away_it_keeps_trying_and_says_so_each_time() -
 async def test_every_kill_has_its_receipt_though_the_resume_between_was_not_seen() -> None:
     written = await receipts_of(Venue(), TradingState.KILLED, TradingState.KILLED, enough=2)
     assert [receipt.unverified for receipt in written] == ["", ""]
+
+
+async def test_a_second_kill_does_not_wait_for_what_the_first_left_in_doubt() -> None:
+    written = await receipts_of(Venue(), TradingState.KILLED, TradingState.KILLED, enough=2, unknown="0x7")
+    assert [receipt.unverified for receipt in written] == ["outcome not known yet: 0x7"] * 2
+    assert all(receipt.verified_real for receipt in written)
