@@ -3,7 +3,7 @@ leg, every book agrees, and nothing is bought later."""
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,15 @@ async def a_set(ground: Ground, size: int = 2, **more: Any) -> Approval:
 
 def fault(ground: Ground, **spec: Any) -> None:
     ground.http.post(f"{ground.ready['sandbox']}/faults", json=spec).raise_for_status()
+
+
+async def comes_true(true: Callable[[], bool]) -> bool:
+    """Whether it does within some seconds: a trade that fails on chain does so after a while."""
+    for _ in range(400):
+        if true():
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 def calm(ground: Ground) -> None:
@@ -123,6 +132,9 @@ def lost(database_url: str, approval: Approval) -> Decimal | None:
 WORTHS = (None, Decimal("0.95"))
 """What a leg alone is said to be worth: nobody says, so that it is left; and a lot, so that it is held."""
 
+TRIES = 3
+"""Of one miss: on a busy machine a leg may come too late after the first, and then it is another miss."""
+
 MISSES: list[tuple[str, dict[str, Any], str, str]] = [
     ("the first is refused", {"kind": "order_refused", "text": KILLED_FOK}, "nothing", "nothing"),
     ("the second is refused", {"kind": "order_refused", "text": KILLED_FAK, "after": 1}, "exited", "held"),
@@ -145,18 +157,20 @@ async def test_whatever_leg_misses_no_set_loses_more_than_was_stated_before_its_
     process.start()
     process.ready()
     done: dict[str, Approval] = {}
-    for worth in WORTHS:
-        for name, spec, *_ in MISSES:
+    left: set[str] = set()
+    for worth, which in zip(WORTHS, (2, 3), strict=True):
+        for miss in MISSES:
+            name, spec, *_ = miss
             legs = 3 if "third" in name else 2
-            done[f"{name}, worth {worth}"] = await ended(
-                ground, process, redis_bus, database_url, legs, worth, {"count": 1, **spec}
-            )
-    wanted = {
-        f"{name}, worth {worth}": end for name, _, *both in MISSES for worth, end in zip(WORTHS, both, strict=True)
-    }
+            for number in range(TRIES):
+                approval = await ended(ground, process, redis_bus, database_url, legs, worth, {"count": 1, **spec})
+                done[f"{name}, worth {worth}, try {number}"] = approval
+                if await comes_true(lambda a=approval, e=miss[which]: ending(database_url, a) == e):  # type: ignore[misc]
+                    left |= {approval.opportunity_id} if miss[which] in ("held", "exited") else set()
+                    break
+            else:
+                pytest.fail(f"{name}, worth {worth}: {TRIES} times it did not end {miss[which]}")
     await until(lambda: not disagreements(ground, database_url))
-    for name, end in wanted.items():
-        await until(lambda n=name, e=end: ending(database_url, done[n]) == e)  # type: ignore[misc]
     await until(lambda: all(lost(database_url, approval) is not None for approval in done.values()))
     for name, approval in done.items():
         loss = lost(database_url, approval)
@@ -166,9 +180,7 @@ async def test_whatever_leg_misses_no_set_loses_more_than_was_stated_before_its_
     assert disagreements(ground, database_url) == []
     alerts = [m for m in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(m, Alert)]
     missed = [m for m in alerts if m.kind is AlertKind.LEG_MISSED]
-    assert {m.dedupe_key for m in missed} >= {
-        f"set:{done[name].opportunity_id}" for name, end in wanted.items() if end in ("held", "exited")
-    }
+    assert {m.dedupe_key for m in missed} >= {f"set:{opportunity_id}" for opportunity_id in left}
     posts = ground.truth()["post_count_by_order_id"]
     assert set(posts.values()) == {1}
 

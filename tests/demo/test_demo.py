@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,17 @@ def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for_services(folder: Path) -> dict[str, Any]:
-    """The status once everything of the stack in this folder is alive."""
-    error = ""
+    """The status once everything of the stack in this folder is alive and the executor has seen the wallet."""
+    error = "the executor never saw the wallet"
     for _ in range(300):
         done = subprocess.run(
             command("status", "--json"), cwd=folder, env=environment(), capture_output=True, text=True, timeout=60
         )
-        if done.returncode == 0 and all((status := json.loads(done.stdout))["services"].values()):
-            return dict(status)
-        error = done.stderr
+        if done.returncode == 0:
+            status = json.loads(done.stdout)
+            if all(status["services"].values()) and Decimal(status["equity"]) > 0:
+                return dict(status)
+        error = done.stderr or error
         time.sleep(0.2)
     raise AssertionError(error)
 
