@@ -61,13 +61,14 @@ class Inspection:
         named = [each.order for each in (await self._shop.orders.by_hash(list(listed))).values()]
         found = order_mismatches({each.order_hash: each for each in (*named, *still_open)}.values(), listed)
         found += await self._shares(positions, still_open)
-        found += await self._cash(cash, still_open)
+        wallet = await self._wallet(still_open)
+        found += _of_cash(wallet, cash)
         await self.fees(now)
         self._looked, self._looked_real = now, real
         fresh, overdue = self._patience.look(found, now=now)
         for each in fresh:
             await self._warn(each)
-        if await self._settle_fees(cash, still_open, found):
+        if await self._settle_fees(wallet, cash, still_open, found):
             return
         if overdue:
             await self.halt(HaltReason.LEDGER_MISMATCH, "; ".join(str(each) for each in overdue))
@@ -79,14 +80,15 @@ class Inspection:
             log.error("trading_halted", reason=reason.value, detail=detail)
             await self._shop.publish(Halt(who="executor", why=why, clears_at=0, ts_event=now, ts_init=now))
 
-    async def _settle_fees(self, cash: Decimal, still_open: Sequence[Order], found: Sequence[Mismatch]) -> bool:
+    async def _settle_fees(
+        self, ours: Range, cash: Decimal, still_open: Sequence[Order], found: Sequence[Mismatch]
+    ) -> bool:
         """The fee of a trade is what the balance says, also where the venue shows it no more, after a merge or the end.
 
         While nothing is under way and all else agrees, what lacks in the wallet for as long as nothing lags are fees of
         trades since all agreed; beyond what makes our idea of them wrong, a person is asked. Whether that explained it.
         """
-        now, ours = self._shop.clock.now(), await self._wallet(still_open)
-        lacking, before = ours.low - cash, self._lacking
+        now, lacking, before = self._shop.clock.now(), ours.low - cash, self._lacking
         quiet = not still_open and all(each.key == CASH for each in found)
         self._lacking = lacking if quiet and abs(lacking) > CASH_GRAIN else ZERO
         if quiet and self._lacking == ZERO:
@@ -119,12 +121,6 @@ class Inspection:
             foreign=await self._shop.foreign.usd(),
             open_orders=still_open,
         )
-
-    async def _cash(self, theirs: Decimal, still_open: Sequence[Order]) -> list[Mismatch]:
-        ours = await self._wallet(still_open)
-        if ours.holds(theirs, tolerance=USD_TOLERANCE):
-            return []
-        return [Mismatch(key=CASH, ours=f"${ours}", theirs=f"${theirs:f}")]
 
     async def _shares(self, positions: Iterable[VenuePosition], still_open: Sequence[Order]) -> list[Mismatch]:
         listed = {position.token: position for position in positions}
@@ -229,3 +225,9 @@ class Inspection:
                 ts_init=now,
             )
         )
+
+
+def _of_cash(ours: Range, theirs: Decimal) -> list[Mismatch]:
+    if ours.holds(theirs, tolerance=USD_TOLERANCE):
+        return []
+    return [Mismatch(key=CASH, ours=f"${ours}", theirs=f"${theirs:f}")]
