@@ -33,6 +33,7 @@ from services.cli.up import refuse_second_stack, stopping_on_signals, until_stop
 app = typer.Typer()
 SETTLING: Final = 200.0  # Venue seconds from a window's end to the payout, at most
 SLACK: Final = 15.0  # Real seconds more for our own steps
+ARRIVING: Final = 30.0  # Real seconds for answers, confirmations and payouts under way, at most
 LOOK_EVERY: Final = 0.5  # Seconds
 WEIGH_EVERY: Final = 8  # Looks
 TELL_EVERY: Final = 10.0  # Seconds between lines without a terminal
@@ -122,6 +123,7 @@ class Demo:
             await self._settle(ledger, stop)
             restarts = {name: child.restarts for name, child in self._stack.children.items() if child.restarts}
             await self._stack.stop_one("risk")
+            await self._arrive(ledger)
             self._say("Stopping the executor: it cancels what is open and proves it.")
             await self._stack.stop_one("executor")
             self._say("Comparing the ledger with the venue.")
@@ -185,6 +187,15 @@ class Demo:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_EVERY)
 
+    async def _arrive(self, ledger: views.Connection) -> None:
+        """Let the executor hear of what is under way: a stopped one would leave the ledger a step behind the venue."""
+        patience = time.monotonic() + ARRIVING
+        while (count := _under_way(ledger)) and time.monotonic() < patience:
+            if time.monotonic() - self._told >= TELL_EVERY:
+                self._told = time.monotonic()
+                self._say(f"Waiting for {count} orders, trades or payouts under way.")
+            await asyncio.sleep(LOOK_EVERY)
+
     async def _look(self, ledger: views.Connection, view: Live | None, phase: str) -> None:
         self._looks += 1
         if self._looks % WEIGH_EVERY == 0:
@@ -214,6 +225,13 @@ class Demo:
         self._log.flush()
         if name == "scanner" and "scan_summary" in line:
             self._skips.update(_skips_in(line))
+
+
+def _under_way(ledger: views.Connection) -> int:
+    """Orders without an answer, and positions the venue has still to confirm or to pay."""
+    unanswered = [order for order in views.open_orders(ledger) if order.state != "LIVE"]
+    moving = [held for held in views.positions(ledger) if held.provisional or held.status == "redeemable"]
+    return len(unanswered) + len(moving)
 
 
 def _skips_in(line: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pmarb.db import views
 from services.cli import runfile
 from tests import sandboxes
 
@@ -58,6 +59,14 @@ def wait_for_services(folder: Path) -> dict[str, Any]:
     raise AssertionError(error)
 
 
+def wait_for_a_fill(folder: Path, *, seconds: float) -> None:
+    """Until the ledger knows a trade that the venue has yet to confirm; chance may give none, which is no failure."""
+    deadline = time.monotonic() + seconds
+    with views.connect(json.loads((folder / runfile.PLACE).read_text())["environment"]["DATABASE_URL"]) as ledger:
+        while not views.fills(ledger) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
 @pytest.mark.long
 def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:
     options = ("--seconds", "20", "--speed", "20", "--seed", "3", "--settle-within", "60", "--json")
@@ -75,12 +84,14 @@ def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:
     assert not (tmp_path / runfile.PLACE).exists()
 
 
-def test_ctrl_c_in_a_demo_stops_early_and_still_audits(tmp_path: Path) -> None:
-    with started(tmp_path, "demo", "--seconds", "600", "--json") as process:
+@pytest.mark.long
+def test_ctrl_c_right_after_a_fill_stops_early_and_still_audits(tmp_path: Path) -> None:
+    with started(tmp_path, "demo", "--seconds", "600", "--speed", "5", "--json") as process:
         wait_for_services(tmp_path)
+        wait_for_a_fill(tmp_path, seconds=120)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=90)
-        assert process.returncode == 0, err
+        assert process.returncode == 0, out + err
         assert json.loads(out)["seconds"] < 600
 
 
