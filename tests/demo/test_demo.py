@@ -86,7 +86,7 @@ def test_a_demo_ends_with_a_report_and_a_clean_audit(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_ctrl_c_right_after_a_fill_stops_early_and_still_audits(tmp_path: Path) -> None:
-    with started(tmp_path, "demo", "--seconds", "600", "--speed", "5", "--json") as process:
+    with started(tmp_path, "demo", "--seconds", "600", "--json") as process:
         wait_for_services(tmp_path)
         wait_for_a_fill(tmp_path, seconds=120)
         process.send_signal(signal.SIGINT)
