@@ -6,10 +6,11 @@ books as they were when they arrived.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from pmarb.domain.book import Book
@@ -22,11 +23,13 @@ from pmarb.venue.books import LocalBook, MirrorBook
 from pmarb.venue.candles import Candle
 from services.replay.agenda import Agenda
 from services.replay.collector import Collector, Glance
-from services.replay.ledger import PaperLedger, fresh
+from services.replay.ledger import PaperLedger
 from services.replay.references import Candles, Reference
 from services.replay.report import TapeReport
+from services.replay.till import Till, fresh
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, bundles, judge
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
 _DECIDED: Final = frozenset(
@@ -92,14 +95,11 @@ class Engine:
         self._live: dict[str, list[Window]] = {}
         self._strikeless: dict[str, list[Window]] = {}
         self._proven = 0
-        self.ledger = PaperLedger(
-            bankroll=bankroll,
-            limits=risk,
-            report=self.report,
-            book_of=self.book_of,
-            other_of=self.other_of,
-            agenda=self.agenda,
-            collector=self.collector,
+        self._sets_due = 0
+        self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
+        self.till = Till(bankroll=bankroll, report=self.report, book_of=self.book_of)
+        self._ledger = PaperLedger(
+            self.till, limits=risk, other_of=self.other_of, agenda=self.agenda, collector=self.collector
         )
 
     # --------------------------------------------------------------------------------------------------------- feeding
@@ -217,10 +217,11 @@ class Engine:
         self._score(window, winner)
         market = window.market
         payouts = {outcome.token: ONE if outcome.label == winner else ZERO for outcome in market.outcomes}
-        self.ledger.settle(payouts, now=now)
+        self.till.settle(payouts, now=now)
         self.collector.decided(market.slug, winner, first=window.first)
         self._live[market.underlying].remove(window)
         self._cooldown.forget(market.tokens)
+        self._set_cooldown.forget(market.tokens)
 
     def conclude(self, now: int) -> TapeReport:
         """Do what is due by the end, and sum up."""
@@ -230,8 +231,8 @@ class Engine:
             report.skips.update({str(reason): count for reason, count in window.reasons.items()})
             self._account(window.market.family, "" if window.priced else _main_reason(window.reasons))
         report.lacks = [what for what in ("book", "size", "spot", "oracle") if what not in self.seen]
-        report.unsettled = len(self.ledger.held)
-        report.decision_hash = self.ledger.digest()
+        report.unsettled = len(self.till.held)
+        report.decision_hash = self.till.digest()
         report.evidence = self.collector.evidence()
         return report
 
@@ -284,12 +285,37 @@ class Engine:
         window.priced = True
         self._found(window, result, now)
 
+    def look_at_sets(self, now: int) -> None:
+        """Compare the markets that are open with each other, as often as a scanner begins to."""
+        if now < self._sets_due:
+            return
+        self._sets_due = now + SETS_EVERY
+        for window in (open_ := [w for w in self._all_live() if w.market.opens_at <= now <= w.market.closes_at]):
+            window.watched.proven = self._proven
+            if not window.mirrored:
+                self._mirror(window)
+        for bundle in bundles([window.watched for window in open_]):
+            found = judge(bundle, self._limits, now=now, real=now, worth=partial(self._worth, now=now))
+            if found is not None and self._set_cooldown.admits(found):
+                self._ledger.on_opportunity(found, now=now)
+
     def _found(self, window: Window, opportunity: Opportunity, now: int) -> None:
         if not self._cooldown.admits(opportunity):
             window.reasons[SkipReason.COOLDOWN] += 1
             return
-        self.ledger.decided("found", opportunity.opportunity_id)
-        self.ledger.on_opportunity(opportunity, now=now)
+        self._ledger.on_opportunity(opportunity, now=now)
+
+    def _all_live(self) -> Iterator[Window]:
+        return chain.from_iterable(self._live.values())
+
+    def _worth(self, watched: Watched, *, now: int) -> Fair | None:
+        """What the model says of a market by itself."""
+        underlying = self.underlying(watched.market.underlying)
+        if unfed_for(watched.market, underlying, self._limits, real=now) is not None:
+            return None
+        strike = watched.stated_strike
+        fair = fair_value(watched.market, underlying, self._limits.model, now=now, real=now, stated_strike=strike)
+        return fair if isinstance(fair, Fair) else None
 
     def _mirror(self, window: Window) -> None:
         """A token that was never recorded is the other one's mirror."""

@@ -42,7 +42,8 @@ class Agreement:
 
 @dataclass(slots=True, kw_only=True)
 class TapeReport:
-    """One tape. `unpriced` counts markets by what kept them from a decision; `lacks` is what it never had."""
+    """One tape. `unpriced` counts markets by what kept them from a decision, `sets` the approved sets by how they ended
+    (complete, held, exited, nothing, not_begun); `lacks` is what it never had."""
 
     name: str
     events: int = 0
@@ -58,6 +59,7 @@ class TapeReport:
     fills: int = 0
     settled: int = 0
     unsettled: int = 0
+    sets: Counter[str] = field(default_factory=Counter)
     fees: Decimal = ZERO
     pnl: Decimal = ZERO
     unpriced: Counter[str] = field(default_factory=Counter)
@@ -86,6 +88,7 @@ class TapeReport:
             "fills": self.fills,
             "settled": self.settled,
             "unsettled": self.unsettled,
+            "sets": dict(self.sets.most_common()),
             "fees": str(self.fees),
             "pnl": str(self.pnl),
             "fills_by": by_mode(self.evidence),

@@ -186,6 +186,7 @@ class TapeReplay:
         engine, of_token = self._engine, self._engine.of_token
         engine.heard(now)
         touched = {token: None for frame in frames(raw) for token in self._take(frame, now)}
+        engine.look_at_sets(now)
         if len(touched) < 2:
             for token in touched:
                 engine.look(of_token[token], now)

@@ -17,15 +17,12 @@ from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
 from services.scanner.explain import explained
-from services.scanner.relations import Bundle, bundles, judge
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Bundle, bundles, judge
 
 MS: Final = 1_000_000
 SAME_TOPS_EVERY: Final = NANOS
 """Real nanoseconds between looks at a market too dear whose books change without their best prices: they cannot make
 it cheaper, and the price of the asset wakes it by itself or in its turn."""
-SETS_EVERY: Final = 2 * NANOS
-SET_COOLDOWN_S: Final = 30.0
-"""Venue seconds before the same set is told again."""
 
 
 class Proofs(Protocol):

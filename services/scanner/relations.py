@@ -22,6 +22,10 @@ from pmarb.domain.values import NANOS, ONE, ZERO, Side, round_down
 from services.scanner.decide import GRAIN, MS, Watched, barred, digest, unreadable, untimely
 from services.scanner.limits import Limits
 
+SETS_EVERY: Final = 2 * NANOS
+"""Nanoseconds (real) from one proof of all sets to the next."""
+SET_COOLDOWN_S: Final = 30.0
+"""Venue seconds before the same set is told again."""
 DAY_S: Final = 86_400
 LONG_LOCK_S: Final = 30 * DAY_S
 LEAST_APR: Final = Decimal("0.10")
