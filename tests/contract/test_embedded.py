@@ -1,8 +1,10 @@
 """The embedded servers keep their promises: as root and as anybody, after a crash of any part."""
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict
 
 from pmarb.embedded import EmbeddedError, EmbeddedServers, Endpoints, binaries, ephemeral, running
 from pmarb.embedded.places import NOBODY, open_to_all
@@ -47,9 +50,20 @@ def remember(endpoints: Endpoints, value: int) -> None:
         connection.execute("insert into kept values (%s)", [value])
 
 
-def remembered(endpoints: Endpoints) -> tuple[int, int]:
+def remembered_by_redis(endpoints: Endpoints) -> int:
     with redis.Redis.from_url(endpoints.redis_url) as client:
-        streamed = client.xlen("kept")
+        return int(client.xlen("kept"))
+
+
+def bound(taker: socket.socket, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        taker.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def remembered(endpoints: Endpoints) -> tuple[int, int]:
+    streamed = remembered_by_redis(endpoints)
     with psycopg.connect(endpoints.database_url) as connection:
         row = connection.execute("select count(*) from kept").fetchone()
     assert row is not None
@@ -109,6 +123,37 @@ def test_a_killed_server_comes_back_where_it_was_with_its_data(data_dir: Path, n
         killed = servers.pid(name)
         os.kill(killed, signal.SIGKILL)
         assert eventually(lambda: servers.pid(name) != killed)
+        assert remembered(endpoints) == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says where an orphan works")
+def test_a_killed_postgres_comes_back_though_a_query_of_its_goes_on(data_dir: Path) -> None:
+    servers = EmbeddedServers(data_dir)
+    with servers as endpoints:
+        remember(endpoints, 1)
+        with contextlib.closing(psycopg.connect(endpoints.database_url, autocommit=True)) as busy:
+            busy.pgconn.send_query(b"select count(*) from generate_series(1, 100000), generate_series(1, 100000) b")
+            time.sleep(0.5)
+            os.kill(killed := servers.pid("postgres"), signal.SIGKILL)
+            assert eventually(lambda: servers.pid("postgres") != killed)
+            assert remembered(endpoints) == (1, 1)
+
+
+def test_a_server_that_cannot_come_back_yet_is_tried_again(data_dir: Path) -> None:
+    servers = EmbeddedServers(data_dir)
+    with servers as endpoints:
+        remember(endpoints, 1)
+        port = int(str(conninfo_to_dict(endpoints.database_url)["port"]))
+        os.kill(servers.supervisor_pid, signal.SIGSTOP)  # So that it does not start it before the port is taken
+        os.kill(killed := servers.pid("postgres"), signal.SIGKILL)
+        with socket.socket() as taker:
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            assert eventually(lambda: bound(taker, port))
+            taker.listen()
+            os.kill(servers.supervisor_pid, signal.SIGCONT)
+            assert eventually(lambda: "does not come back" in (servers.place / "supervisor.log").read_text())
+            assert remembered_by_redis(endpoints) == 1, "the other one goes on"
+        assert eventually(lambda: servers.pid("postgres") != killed)
         assert remembered(endpoints) == (1, 1)
 
 

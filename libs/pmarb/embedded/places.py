@@ -4,17 +4,20 @@ import fcntl
 import hashlib
 import json
 import os
+import random
 import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from pmarb.embedded.errors import AlreadyRunning, EmbeddedError
 
 NOBODY = 65534
 LONGEST_SOCKET = 100
 """Bytes: the kernels allow 104 or 108 with the closing zero."""
+PORTS: Final = range(20_000, 32_768)
+"""Linux gives outgoing connections those above; a server that crashed must find its own free again."""
 SHARED_FOLDER = Path("/var/tmp")  # noqa: S108 - ownership is checked before use
 
 
@@ -132,7 +135,9 @@ def last_ports(place: Path) -> dict[str, int]:
 
 
 def free_port(preferred: int | None) -> int:
-    for port in (preferred or 0, 0):
+    """A loopback port to listen on: the preferred one, else one of `PORTS`, else any."""
+    chosen = random.sample(PORTS, 20)
+    for port in (preferred or chosen[0], *chosen, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

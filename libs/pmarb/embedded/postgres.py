@@ -1,5 +1,6 @@
 """The PostgreSQL server: commits are durable, everything else is small."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -103,7 +104,30 @@ def _end_leftover(folder: Path) -> None:
     while path.exists():
         pid = int(path.read_text().split("\n", 1)[0])
         if str(folder) not in command_of(pid):  # Pids are used again
+            _end_orphans(folder)
             path.unlink(missing_ok=True)
             return
         os.kill(pid, signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT)
         time.sleep(0.1)
+
+
+def _end_orphans(folder: Path) -> None:
+    """End the sessions of a server that was killed: they see it only between two steps, and none may start before.
+
+    Linux says in which folder a process works; elsewhere the next server is tried until they have gone by themselves.
+    """
+    deadline = time.monotonic() + STOP_WITHIN
+    while (orphans := _working_in(folder)) and time.monotonic() < deadline:
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT)
+        time.sleep(0.02)
+
+
+def _working_in(folder: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == folder:
+                found.append(int(entry.name))
+    return found

@@ -22,6 +22,7 @@ from pmarb.embedded.process import Child, Server
 
 PORT_TRIES = 5
 CRASHES, PER_SECONDS = 10, 60.0  # More than these and the supervisor gives up
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # Seconds between tries: ten of them are most of a minute
 NAMES = ("redis", "postgres")  # In the order of their stopping
 
 
@@ -34,6 +35,8 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._ports: dict[str, int] = {}
         self._crashes: deque[float] = deque(maxlen=CRASHES)
+        self._next_try = 0.0
+        self._pause = FIRST_PAUSE
 
     def start(self) -> dict[str, str]:
         """Start both, the slow one last to be waited for, and answer their addresses."""
@@ -52,18 +55,34 @@ class Supervisor:
         self._note_pids()
         return endpoints
 
+    @property
+    def patience(self) -> float | None:
+        """Seconds until the next try to start a server that does not come back; None while both run."""
+        if not any(child.ended for child in self._children.values()):
+            return None
+        return max(0.0, self._next_try - time.monotonic())
+
     def revive(self) -> None:
-        """Start again what has crashed.
+        """Start again what has crashed; what does not come back (a full disk, a port taken) is tried again later.
 
         Raises:
-            EmbeddedError: a server does not come back, or crashes without end.
+            EmbeddedError: a server crashes without end.
         """
+        if time.monotonic() < self._next_try:
+            return
         for name in NAMES:
             if not self._children[name].ended:
                 continue
             self._note_crash(name)
-            self._spawn(name, self._ports[name])
-            self._children[name].wait_ready()
+            try:
+                self._spawn(name, self._ports[name])
+                self._children[name].wait_ready()
+            except (EmbeddedError, OSError) as error:
+                self._next_try = time.monotonic() + self._pause
+                say(f"{name} does not come back, next try in {self._pause:g} s: {error}")
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                continue
+            self._pause = FIRST_PAUSE
             self._note_pids()
             say(f"{name} ended and was started again, pid {self._children[name].pid}")
 
@@ -110,9 +129,9 @@ def answer(what: dict[str, str]) -> None:
 
 
 def watch(supervisor: Supervisor, signals: int) -> None:
-    """Sleep until the owner goes, SIGTERM comes or a child ends."""
+    """Sleep until the owner goes, SIGTERM comes, a child ends or one is to be tried again."""
     while True:
-        readable, _, _ = select.select([0, signals], [], [])
+        readable, _, _ = select.select([0, signals], [], [], supervisor.patience)
         if 0 in readable and not os.read(0, 64):
             return say("the owner has gone")
         if signals in readable and signal.SIGTERM in os.read(signals, 64):
