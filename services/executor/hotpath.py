@@ -25,6 +25,7 @@ class HotPath:
         paused = self._posting.paused()
         if paused is not None:
             return (await self._posting.skip(approval, 0, leg, paused)).told
+        self._shop.orders.wake()
         book = await self._books.book(leg.leg.token)
         planned = plan(approval, leg, book, now=self._shop.clock.now())
         if isinstance(planned, Skip):

@@ -175,46 +175,46 @@ class RiskService:
         while not stop.is_set():
             await self._heartbeat.beat()
             try:
-                for delivery in await consumer.poll(block_ms=500):
-                    await self._handle(consumer, delivery)
+                await self._handle_all(consumer, await consumer.poll(block_ms=500))
             except BusUnavailable as error:
                 await backoff.wait(error)
             else:
                 backoff.recovered()
 
-    async def _handle(self, consumer: Consumer, delivery: Delivery) -> None:
-        match delivery.message:
-            case Opportunity() as opportunity:
-                await self._answer(consumer, delivery, opportunity)
-            case OrderUpdate() as update:
-                self._portfolio.on_order(update)
-                await consumer.ack(delivery)
-            case Fill() as fill:
-                self._portfolio.on_fill(fill)
-                await consumer.ack(delivery)
-            case Settlement() as settlement:
+    async def _handle_all(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
+        """An opportunity is answered by itself, at once; all else is acknowledged together."""
+        handled: list[Delivery] = []
+        for delivery in deliveries:
+            if isinstance(delivery.message, Opportunity):
+                await self._answer(consumer, delivery, delivery.message)
+            else:
+                await self._learn(delivery.message)
+                handled.append(delivery)
+        await consumer.ack(*handled)
+
+    async def _learn(self, message: Message) -> None:
+        match message:
+            case OrderUpdate():
+                self._portfolio.on_order(message)
+            case Fill():
+                self._portfolio.on_fill(message)
+            case Settlement():
                 await self._learn_capital()
-                self._portfolio.on_settlement(settlement)
+                self._portfolio.on_settlement(message)
                 await self._trip_breakers()
-                await consumer.ack(delivery)
-            case Merge() as merge:
-                self._portfolio.on_merge(merge)
+            case Merge():
+                self._portfolio.on_merge(message)
                 await self._trip_breakers()
-                await consumer.ack(delivery)
-            case Scanned() as scanned:
-                self._scans.append(scanned)
-                await consumer.ack(delivery)
-            case Marks() as marks:
-                self._portfolio.on_marks(marks)
-                await consumer.ack(delivery)
-            case MarketRules() as seen:
-                await self._compare(seen)
-                await consumer.ack(delivery)
+            case Scanned():
+                self._scans.append(message)
+            case Marks():
+                self._portfolio.on_marks(message)
+            case MarketRules():
+                await self._compare(message)
             case Halt() | Resume() | Kill():
                 await self._read_state()  # The database is the truth; the message only wakes us
-                await consumer.ack(delivery)
             case _:
-                await consumer.ack(delivery)
+                pass
 
     async def _answer(self, consumer: Consumer, delivery: Delivery, opportunity: Opportunity) -> None:
         now = self._clock.now()

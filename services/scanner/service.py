@@ -102,6 +102,7 @@ class ScannerService:
         self._claims = Claims(member or member_name())
         self._healing, self.healed = set[asyncio.Task[None]](), 0
         self._members, self._pending = list[str](), dict[str, Opportunity]()
+        self._launched = list[tuple[Opportunity, asyncio.Future[None]]]()
         self._wake = asyncio.Event()
         self._rules, self._reread = RuleBook(), deque[str]()
         self._load, self._frames_told = Load(), 0
@@ -258,7 +259,10 @@ class ScannerService:
         self.board.on_books(books, real)
 
     def _on_found(self, opportunity: Opportunity) -> None:
-        self._pending[_key(opportunity)] = opportunity  # The latest of the same tokens replaces what waits
+        if self._pending:  # Redis is away; the latest of the same tokens replaces what waits
+            self._pending[_key(opportunity)] = opportunity
+        else:  # It leaves at once: other markets are still to be looked at after the same tick
+            self._launched.append((opportunity, self._bus.launch(opportunity)))
         self._wake.set()
 
     async def _publish(self, stop: asyncio.Event) -> None:
@@ -266,6 +270,7 @@ class ScannerService:
         while not stop.is_set():
             await self._wake.wait()
             self._wake.clear()
+            await self._see_arrive()
             batch, self._pending = list(self._pending.values()), {}
             now = self._clock.now()
             live = [opportunity for opportunity in batch if opportunity.expires_at > now]
@@ -280,6 +285,17 @@ class ScannerService:
                 continue
             backoff.recovered()
             for opportunity in live:
+                _say(opportunity)
+
+    async def _see_arrive(self) -> None:
+        """What was launched and may not have arrived waits to be published again."""
+        launched, self._launched = self._launched, []
+        for opportunity, arrival in launched:
+            try:
+                await arrival
+            except BusUnavailable:
+                self._pending.setdefault(_key(opportunity), opportunity)
+            else:
                 _say(opportunity)
 
     async def _mark(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import redis as sync_redis
 import redis.asyncio as redis
 
 from pmarb import codec
@@ -20,8 +21,10 @@ QUICK = Policy(max_deliveries=3, max_dead_in_a_row=4, abandoned_ms=150)
 class World:
     """A server, ways to reach it, and a hand to put rubbish into it."""
 
-    def __init__(self, connect: Callable[[], Any], append: Callable[..., Any], drop: Callable[..., Any]) -> None:
-        self.connect, self.append, self.drop = connect, append, drop
+    def __init__(
+        self, connect: Callable[[], Any], append: Callable[..., Any], drop: Callable[..., Any], look: Callable[[], int]
+    ) -> None:
+        self.connect, self.append, self.drop, self.look = connect, append, drop, look
         self.bus: Bus = connect()
 
 
@@ -36,7 +39,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         async def drop(stream: str) -> None:
             broker.logs[stream].entries.clear()
 
-        yield World(lambda: MemoryBus(broker), append, drop)
+        yield World(lambda: MemoryBus(broker), append, drop, lambda: len(broker.logs[Stream.OPPORTUNITIES].entries))
         return
     url = request.getfixturevalue("redis_url")
     client = redis.Redis.from_url(url)
@@ -47,7 +50,11 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     async def drop_redis(stream: str) -> None:
         await client.xtrim(stream, maxlen=0, approximate=False)
 
-    world = World(lambda: RedisBus(url), append_redis, drop_redis)
+    def look() -> int:
+        with sync_redis.Redis.from_url(url) as other:
+            return int(other.xlen(Stream.OPPORTUNITIES))
+
+    world = World(lambda: RedisBus(url), append_redis, drop_redis, look)
     yield world
     await world.bus.close()
     await client.aclose()
@@ -166,6 +173,14 @@ async def test_forward_publishes_and_acknowledges_in_one_step(world: World) -> N
     assert await first(member(world), tries=2) == ()
 
 
+async def test_what_is_launched_leaves_before_the_call_returns(world: World) -> None:
+    await world.bus.publish(an_opportunity(opportunity_id="first"))  # The connection stands
+    arrivals = [world.bus.launch(an_opportunity(opportunity_id=f"opp-{n}")) for n in range(2)]
+    assert world.look() == 3, "our own loop has not turned since"
+    await asyncio.gather(*arrivals)
+    assert ids(await first(member(world))) == ["first", "opp-0", "opp-1"]
+
+
 async def test_trim_keeps_what_a_group_has_not_acknowledged(world: World) -> None:
     await world.bus.publish(*opportunities(300))
     consumer = member(world, policy=Policy(batch=250))
@@ -204,7 +219,7 @@ async def test_what_a_member_says_of_itself_is_heard_while_it_lives(world: World
 
 
 async def test_a_redis_that_lost_everything_gets_its_group_back(redis_url: str) -> None:
-    world = World(lambda: RedisBus(redis_url), lambda *_: None, lambda *_: None)
+    world = World(lambda: RedisBus(redis_url), lambda *_: None, lambda *_: None, lambda: 0)
     consumer = member(world)
     assert not await consumer.poll(block_ms=10)
     async with redis.Redis.from_url(redis_url) as client:
@@ -219,6 +234,8 @@ async def test_an_absent_redis_is_unavailable_not_a_traceback() -> None:
     bus = RedisBus("redis://127.0.0.1:1/0")
     with pytest.raises(BusUnavailable):
         await bus.publish(an_opportunity())
+    with pytest.raises(BusUnavailable):
+        await bus.launch(an_opportunity())
     with pytest.raises(BusUnavailable):
         await bus.consumer(group="g", name="n", streams=[Stream.ORDERS]).poll()
 

@@ -67,6 +67,12 @@ class MemoryBus:
         for message in messages:
             self.broker.append(codec.stream_of(message), codec.encode(message))
 
+    def launch(self, message: Message) -> asyncio.Future[None]:
+        self.broker.append(codec.stream_of(message), codec.encode(message))
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
     def consumer(
         self,
         *,

@@ -5,6 +5,7 @@ its group left behind, then new ones. What cannot be decoded, or was delivered m
 times, is moved to `<stream>.dead` and acknowledged in one step, and `on_dead` hears of it.
 """
 
+from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,6 +56,12 @@ class Publisher(Protocol):
 
         Raises:
             BusUnavailable: and then nobody knows whether they were appended; readers must not mind a second copy.
+        """
+
+    def launch(self, message: Message) -> Future[None]:
+        """`publish` one message that must not wait for the loop's next turn: it leaves before this returns.
+
+        What is to be awaited says whether it was appended, as `publish` does.
         """
 
 

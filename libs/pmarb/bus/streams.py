@@ -1,7 +1,8 @@
 """The bus on Redis streams (or Valkey)."""
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
@@ -31,6 +32,9 @@ class RedisBus:
                 await self._transport.call(*addition(messages[0]))
             elif messages:
                 await self._transport.transaction([addition(message) for message in messages])
+
+    def launch(self, message: Message) -> asyncio.Future[None]:
+        return asyncio.ensure_future(_appended(self._transport.launch(*addition(message))))
 
     def consumer(
         self,
@@ -121,3 +125,8 @@ class RedisBus:
         first = pending["min"] if pending["pending"] else group["last-delivered-id"]
         millis, _, sequence = first.decode().partition("-")
         return int(millis), int(sequence or 0)
+
+
+async def _appended(reply: Awaitable[Any]) -> None:
+    async with translated():
+        await reply

@@ -6,7 +6,7 @@ everything. What is not hot stays with redis-py (`pmarb.bus.connection`).
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -80,6 +80,17 @@ class Transport:
         (reply,) = await self._exchange([command], within=_ANSWER_WITHIN + block_ms / 1000)
         return reply
 
+    def launch(self, *command: Word) -> Coroutine[Any, Any, Any]:
+        """Send it before this returns, if the connection stands; the reply is to be awaited all the same."""
+        wire = self._wire
+        if wire is None or wire.closed:
+            return self.call(*command)
+        return self._launched(wire, wire.send([command]))
+
+    async def _launched(self, wire: _Wire, sent: Sequence[asyncio.Future[Any]]) -> Any:
+        (reply,) = await self._replies(wire, sent, within=_ANSWER_WITHIN)
+        return reply
+
     async def transaction(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """The commands between MULTI and EXEC, in one write; the replies of EXEC."""
         replies = await self._exchange([("MULTI",), *commands, ("EXEC",)], within=_ANSWER_WITHIN)
@@ -95,9 +106,12 @@ class Transport:
 
     async def _exchange(self, commands: Sequence[Sequence[Word]], *, within: float) -> list[Any]:
         wire = await self._connected()
+        return await self._replies(wire, wire.send(commands), within=within)
+
+    async def _replies(self, wire: _Wire, sent: Sequence[asyncio.Future[Any]], *, within: float) -> list[Any]:
         try:
             async with asyncio.timeout(within):
-                replies = [await reply for reply in wire.send(commands)]
+                replies = [await reply for reply in sent]
         except (TimeoutError, asyncio.CancelledError):
             wire.close()  # A late reply would be taken for the next command's
             raise

@@ -55,6 +55,12 @@ class BareStatement:
                 await link.exchange(lambda connection: connection.send_query_prepared(_NAME, words))
                 await link.exchange(lambda connection: connection.send_query(b"ROLLBACK"))
 
+    def wake(self) -> None:
+        """The statement comes in a moment: a session that rests takes as long to wake as to carry it out."""
+        if self._link is not None and not self._link.closed and not self._turn.locked():
+            with contextlib.suppress(Error):  # The statement itself will find out
+                self._link.wake()
+
     def close(self) -> None:
         if self._link is not None:
             self._link.close()
@@ -89,8 +95,18 @@ class _Link:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._readable)
 
+    def wake(self) -> None:
+        """Send an empty question, whose answer nobody needs."""
+        if self._answer is None or self._answer.done():
+            self._answer, self._results = self._loop.create_future(), []
+            self._answer.add_done_callback(_seen)
+            self._connection.send_query(b"")
+            self._connection.flush()
+
     async def exchange(self, send: Callable[[PGconn], None]) -> PGresult:
         """Send, and wait for all of the answer; its last result."""
+        if self._answer is not None and not self._answer.done():
+            await self._answer  # To being woken
         self._answer, self._results = self._loop.create_future(), []
         send(self._connection)
         while self._connection.flush():  # noqa: ASYNC110 - a socket's buffer holds a hundred such statements
@@ -122,6 +138,12 @@ class _Link:
             self.close()
             if answer is not None and not answer.done():
                 answer.set_exception(error)
+
+
+def _seen(answer: asyncio.Future[list[PGresult]]) -> None:
+    """An error is the next statement's to raise."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 @contextlib.contextmanager

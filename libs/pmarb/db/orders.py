@@ -112,6 +112,10 @@ class Orders:
         assert isinstance(pool.conninfo, str)
         self._gate = BareStatement(pool.conninfo, _GATE)  # A connection of its own, so that it stays warm
 
+    def wake(self) -> None:
+        """An order is about to be written."""
+        self._gate.wake()
+
     async def rehearse(self, order: Order, context: Context) -> None:
         """Do all that `insert` does and take it back: the next real one finds plans, pages and caches ready."""
         await self._gate.rehearse(_parameters(order, context) | {"opening": self.opening})
