@@ -83,7 +83,7 @@ def calm_between(window: Window, limits: Limits, now: int) -> tuple[float, float
     watched, underlying = window.watched, window.underlying
     market, model, fees = watched.market, limits.model, watched.market.fees
     left = (market.closes_at - now) / NANOS
-    if now < market.opens_at + limits.first_s * NANOS or left < limits.min_left_s(market.family):
+    if now < market.opens_at + limits.first_s * NANOS or left < limits.min_left(market.family) / NANOS:
         return ANY
     strike, nowcast, sigma, price = watched.stated_strike, underlying.nowcast, underlying.sigma(left), underlying.price
     if strike is None or nowcast is None or sigma is None or price is None or fees is None:

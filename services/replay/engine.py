@@ -95,7 +95,7 @@ class Engine:
         self._live: dict[str, list[Window]] = {}
         self._strikeless: dict[str, list[Window]] = {}
         self._proven = 0
-        self._sets_due = 0
+        self.sets_due = 0
         self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
         self.till = Till(bankroll=bankroll, report=self.report, book_of=self.book_of)
         self._ledger = PaperLedger(
@@ -286,10 +286,8 @@ class Engine:
         self._found(window, result, now)
 
     def look_at_sets(self, now: int) -> None:
-        """Compare the markets that are open with each other, as often as a scanner begins to."""
-        if now < self._sets_due:
-            return
-        self._sets_due = now + SETS_EVERY
+        """Compare the markets that are open with each other; due at `sets_due`, as often as a scanner begins to."""
+        self.sets_due = now + SETS_EVERY
         for window in (open_ := [w for w in self._all_live() if w.market.opens_at <= now <= w.market.closes_at]):
             window.watched.proven = self._proven
             if not window.mirrored:

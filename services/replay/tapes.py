@@ -41,6 +41,7 @@ from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Limits
 
 SUFFIX: Final = ".tape.jsonl.zst"
+_DEPTH: Final = ("book", "size")
 _CANDLES: Final = msgspec.json.Decoder(CandlePage)
 
 
@@ -183,25 +184,32 @@ class TapeReplay:
                 self._engine.average(tick.asset, tick.price, ts_event=tick.ts_event)
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
-        engine, of_token = self._engine, self._engine.of_token
+        engine = self._engine
         engine.heard(now)
-        touched = {token: None for frame in frames(raw) for token in self._take(frame, now)}
-        engine.look_at_sets(now)
-        if len(touched) < 2:
-            for token in touched:
-                engine.look(of_token[token], now)
+        found = frames(raw)
+        touched = self._take(found[0], now) if len(found) == 1 else self._take_all(found, now)
+        if now >= engine.sets_due:
+            engine.look_at_sets(now)
+        if not touched:
             return
-        for window in {id(window): window for window in map(of_token.__getitem__, touched)}.values():
-            engine.look(window, now)
+        of_token = engine.of_token
+        window = of_token[touched[0]]
+        engine.look(window, now)
+        if len(touched) > 1:
+            for other in {id(each): each for each in map(of_token.__getitem__, touched) if each is not window}.values():
+                engine.look(other, now)
+
+    def _take_all(self, found: Sequence[Frame], now: int) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(token for frame in found for token in self._take(frame, now)))
 
     def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
         """Apply a frame; the tokens whose books it changed."""
+        if type(frame) is PriceChangeFrame:  # Nearly all are
+            return self._take_changes(frame, now)
         books = self._engine.books
         match frame:
-            case PriceChangeFrame():
-                return self._take_changes(frame, now)
             case BookFrame() if frame.asset_id in books:
-                self._engine.seen.update(("book", "size"))
+                self._engine.seen.update(_DEPTH)
                 books[frame.asset_id].snapshot(frame, ts_init=now)
                 return (frame.asset_id,)
             case BestBidAskFrame() if frame.asset_id in books:
@@ -219,12 +227,16 @@ class TapeReplay:
         return ()
 
     def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
-        books, changed = self._engine.books, []
+        books, changes = self._engine.books, frame.price_changes
+        changed: tuple[str, ...] = ()
         ts_event = milliseconds(frame.timestamp)
-        for token in dict.fromkeys([change.asset_id for change in frame.price_changes]):
+        token = ""
+        for change in changes:
+            if change.asset_id == token or change.asset_id in changed:
+                continue
+            token = change.asset_id
             book = books.get(token)
             if book is not None and book.sized:
-                digest = book.take(frame.price_changes)
-                book.changed(digest=digest, ts_event=ts_event, ts_init=now)
-                changed.append(token)
-        return tuple(changed)
+                book.changed(digest=book.take(changes), ts_event=ts_event, ts_init=now)
+                changed += (token,)
+        return changed

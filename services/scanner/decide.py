@@ -121,7 +121,7 @@ def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | No
         return SkipReason.NOT_OPEN
     if now < market.opens_at + int(limits.first_s * NANOS):
         return SkipReason.TOO_EARLY
-    if now > market.closes_at - int(limits.min_left_s(market.family) * NANOS):
+    if now > market.closes_at - limits.min_left(market.family):
         return SkipReason.TOO_LATE
     return None
 

@@ -23,7 +23,7 @@ def _rows(watched: Watched, underlying: Underlying, limits: Limits, now: int, re
     yield "market", "tradable" if bar is None else str(bar), "tradable", bar is None
     since, left = (now - market.opens_at) / NANOS, (market.closes_at - now) / NANOS
     yield "open_for_s", f"{since:.0f}", f"{limits.first_s:g}", since >= limits.first_s
-    needed = limits.min_left_s(market.family)
+    needed = limits.min_left(market.family) / NANOS
     yield "left_s", f"{left:.0f}", f"{needed:g}", left >= needed
     by_exchange = isinstance(market.settlement, ExchangeRule)
     stamp = underlying.first_stamp if by_exchange else underlying.spot_stamp

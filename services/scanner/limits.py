@@ -8,7 +8,6 @@ from typing import Final
 from pmarb.domain import limits as guardian
 from pmarb.domain.fair import DEFAULT_MODEL, Model
 from pmarb.domain.limits import SLOW_FAMILIES
-from pmarb.domain.values import NANOS
 
 MS: Final = 1_000_000
 GUARDIAN: Final = guardian.Limits()
@@ -82,9 +81,9 @@ class Limits:
     grown: Decimal = Decimal("0.01")
     templates: frozenset[str] = frozenset()
 
-    def min_left_s(self, family: str) -> float:
-        """Least seconds to the end."""
-        return GUARDIAN.time_left(family) / NANOS
+    def min_left(self, family: str) -> int:
+        """Least nanoseconds to the end."""
+        return GUARDIAN.time_left(family)
 
     def stale_spot(self, family: str) -> int:
         """Milliseconds; an hour forgives more than five minutes."""

@@ -81,7 +81,7 @@ def test_every_limit_has_its_words() -> None:
 def test_the_scanner_asks_by_family_what_risk_will_ask(family: str) -> None:
     scanner = Scanned(order_usd=Decimal(3))
     assert scanner.stale_spot(family) * MS == LIMITS.spot_age(family)
-    assert scanner.min_left_s(family) * NANOS == LIMITS.time_left(family)
+    assert scanner.min_left(family) == LIMITS.time_left(family)
     assert scanner.stale_book(family) * MS <= LIMITS.book_age(family)
     assert LIMITS.spot_age(family) == (3 if family in ("1h", "daily", "above", "range", "hit") else 1) * NANOS
 

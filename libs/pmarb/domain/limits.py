@@ -96,7 +96,9 @@ class Limits:
         """The least time to expiry at which a market of `family` may be entered."""
         if family in LONG_FAMILIES:
             return self.min_time_left_day
-        return {"5m": self.min_time_left, "15m": self.min_time_left_15m}.get(family, self.min_time_left_long)
+        if family == "5m":
+            return self.min_time_left
+        return self.min_time_left_15m if family == "15m" else self.min_time_left_long
 
     def spot_age(self, family: str) -> int:
         """The oldest spot price an order of `family` may rest on."""

@@ -1,0 +1,35 @@
+"""The tops of a kept book are those of its levels, whatever the changes were, refused ones included."""
+
+import contextlib
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmarb.venue.books import LocalBook
+from pmarb.venue.parse import BookFrame, ParseError, WireChange, WireLevel
+
+PRICES = st.integers(1, 99).map(lambda cents: f"0.{cents:02d}")
+SIZES = st.sampled_from(["0", "0.00", "5", "12.5", "1e3", "-1", "nan", "many"])
+CHANGES = st.builds(
+    WireChange,
+    asset_id=st.sampled_from(["1", "1", "1", "2"]),
+    price=st.one_of(PRICES, st.just("2.0")),
+    size=SIZES,
+    side=st.sampled_from(["BUY", "SELL"]),
+    hash=st.just("h"),
+)
+
+
+@given(st.lists(st.lists(CHANGES, max_size=6), max_size=8), st.lists(PRICES, max_size=4))
+def test_tops_are_kept_as_changes_go(frames: list[list[WireChange]], first: list[str]) -> None:
+    book = LocalBook("1")
+    levels = [WireLevel(price=price, size="3") for price in first]
+    book.snapshot(BookFrame(asset_id="1", bids=levels, asks=[], timestamp=1), ts_init=1)
+    for number, changes in enumerate(frames, start=2):
+        with contextlib.suppress(ParseError):
+            book.take(changes)
+        book.changed(digest="h", ts_event=number, ts_init=number)
+        exact = book.book()
+        assert Decimal(repr(book.bid)) == max((price for price, _ in exact.bids), default=Decimal(0))
+        assert Decimal(repr(book.ask)) == min((price for price, _ in exact.asks), default=Decimal(1))
