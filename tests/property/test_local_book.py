@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import BookFrame, ParseError, WireChange, WireLevel
 
-PRICES = st.integers(1, 99).map(lambda cents: f"0.{cents:02d}")
+PRICES = st.sampled_from(["0.10", "0.20", "0.30", "0.50", "0.99"])  # Few, so that levels come and go
 SIZES = st.sampled_from(["0", "0.00", "5", "12.5", "1e3", "-1", "nan", "many"])
 CHANGES = st.builds(
     WireChange,
