@@ -21,11 +21,15 @@ CHANGES = st.builds(
 )
 
 
-@given(st.lists(st.lists(CHANGES, max_size=6), max_size=8), st.lists(PRICES, max_size=4))
-def test_tops_are_kept_as_changes_go(frames: list[list[WireChange]], first: list[str]) -> None:
+LEVELS = st.lists(st.builds(WireLevel, price=PRICES, size=st.just("3")), max_size=4)
+
+
+@given(st.lists(st.lists(CHANGES, max_size=6), min_size=1, max_size=8), LEVELS, LEVELS)
+def test_tops_are_kept_as_changes_go(
+    frames: list[list[WireChange]], bids: list[WireLevel], asks: list[WireLevel]
+) -> None:
     book = LocalBook("1")
-    levels = [WireLevel(price=price, size="3") for price in first]
-    book.snapshot(BookFrame(asset_id="1", bids=levels, asks=[], timestamp=1), ts_init=1)
+    book.snapshot(BookFrame(asset_id="1", bids=bids, asks=asks, timestamp=1), ts_init=1)
     for number, changes in enumerate(frames, start=2):
         with contextlib.suppress(ParseError):
             book.take(changes)
