@@ -1,7 +1,7 @@
 """The audit's questions: does the ledger say what the venue says? Pure: two views in, one line a question out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
@@ -146,13 +146,23 @@ def _same_set(name: str, problem: str, wrong: Iterable[str], agreed: str = "none
 
 
 def _trades(ledger: LedgerView, venue: VenueView) -> Check:
-    wrong = [
-        f"{trade_id} ledger {_match(ours)} venue {_match(theirs)}"
+    pairs = {
+        trade_id: (ledger.trades.get(trade_id), venue.trades.get(trade_id))
         for trade_id in sorted((ledger.trades.keys() | venue.trades.keys()) - ledger.foreign_trades)
-        if not _same(ours := ledger.trades.get(trade_id), theirs := venue.trades.get(trade_id))
-    ]
+    }
+    apart = {trade_id: pair for trade_id, pair in pairs.items() if not _same(*pair)}
+    wrong = [f"{trade_id} ledger {_match(ours)} venue {_match(theirs)}" for trade_id, (ours, theirs) in apart.items()]
     detail = some(wrong) if wrong else f"{len(venue.trades)} the same on both sides"
+    if wrong and all(_behind(*pair) for pair in apart.values()):
+        detail += ". The venue has moved on since the executor last looked: with the executor running, ask again"
     return Check(name="trades", ok=not wrong, detail=detail)
+
+
+def _behind(ours: Match | None, theirs: Match | None) -> bool:
+    """Whether the ledger has only not heard yet how a trade went on."""
+    if ours is None or theirs is None:
+        return False
+    return ours.status == "provisional" and _same(ours, replace(theirs, status=ours.status))
 
 
 def _same(ours: Match | None, theirs: Match | None) -> bool:

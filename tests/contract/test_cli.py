@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,12 @@ def test_each_disagreement_fails_its_own_check(venue: dict[str, Any], failed: se
     result = audit(agree(*sides(**venue)))
     assert {check.name for check in result.checks if not check.ok} == failed
     assert result.ok == (not failed)
+
+
+def test_a_ledger_that_has_only_not_heard_yet_is_told_from_a_wrong_one() -> None:
+    ours, theirs = sides()
+    heard = replace(ours, trades={"t1": replace(TRADE, status="provisional")})
+    wrong = replace(ours, trades={"t1": replace(TRADE, status="provisional", shares=Decimal(5))})
+    found = [next(c for c in agree(each, theirs) if c.name == "trades") for each in (heard, wrong)]
+    assert [check.ok for check in found] == [False, False]
+    assert ["with the executor running, ask again" in check.detail for check in found] == [True, False]
