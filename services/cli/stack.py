@@ -29,6 +29,7 @@ SERVICES: Final = ("risk", "executor", "alerter", "console", "scanner")  # Who f
 CAN_WAIT: Final = 10  # Niceness of what no order waits for; the venue would be on another machine
 STOP_ORDER: Final = ("scanner", "risk", "executor", "alerter", "console", "sandbox")
 READY_WITHIN: Final = 60.0  # Seconds
+LOOK_EVERY: Final = 1.0  # Seconds
 EXECUTOR_GRACE: Final = 30.0  # Seconds to cancel everything, verify it and write the receipt
 
 
@@ -107,13 +108,20 @@ class Stack:
         return code
 
     async def wait_broken(self) -> None:
-        """Return only by raising, when a service cannot run at all."""
+        """Return only by raising, when a service cannot run at all or the servers do not come back."""
         watched = [asyncio.create_task(child.wait_broken()) for child in self.children.values()]
+        watched.append(asyncio.create_task(self._until_servers_end()))
         try:
             await asyncio.gather(*watched)
         finally:
             for task in watched:
                 task.cancel()
+
+    async def _until_servers_end(self) -> None:
+        while not self._servers.ended:  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(LOOK_EVERY)
+        log = self._servers.place / "supervisor.log"
+        raise Trouble(f"Redis and PostgreSQL ended and do not come back; nothing can trade. Why: {log}", FAILED)
 
     def kill(self) -> None:
         """End everything now."""

@@ -13,6 +13,7 @@ from pmarb.db.receipts import Receipt
 from pmarb.domain.messages import Kill, TradingState
 from pmarb.domain.orders import OrderState
 from pmarb.domain.values import NANOS
+from pmarb.runtime import Backoff
 from services.executor.flatten import GIVE_UP_AFTER, flatten, log_receipt
 from services.executor.shop import Shop, persistently
 
@@ -41,10 +42,15 @@ class Brake:
 
     async def watch(self, done: asyncio.Event) -> None:
         """Act once on every change of the trading state, whoever wrote it."""
-        acted_on = -1
+        acted_on, backoff = -1, Backoff("postgres")
         while not done.is_set():
             await self._look_for_file()
-            state, change = await persistently("postgres", Unavailable, self._shop.state.look)
+            try:
+                state, change = await self._shop.state.look()
+            except Unavailable as error:
+                await backoff.wait(error)  # And look for the file again: it works without the database
+                continue
+            backoff.recovered()
             if state not in (TradingState.HALTED, TradingState.KILLED):
                 self._shop.braked.clear()
             elif change != acted_on:

@@ -1,6 +1,7 @@
 """The executor: approvals in, orders out, and the truth about them written down before anybody hears of it."""
 
 import asyncio
+import contextlib
 from typing import Final, Protocol
 
 from pmarb import logs
@@ -55,14 +56,28 @@ class Executor:
                 group.create_task(follower.run(done))
             group.create_task(self._brake.watch(done))  # First: a kill does not wait until the books are read
             group.create_task(self._control(done))
-            await self._reconciler.start()
-            group.create_task(self._reconciler.run(done))
-            await self._approvals(stop)
+            if await self._reconciled(stop):
+                group.create_task(self._reconciler.run(done))
+                await self._approvals(stop)
             await self._brake.flat(who="signal", why="the process was told to stop")
             done.set()
             self._reconciler.wake()
             self._brake.wake()
         await self._reconciler.close()
+
+    async def _reconciled(self, stop: asyncio.Event) -> bool:
+        """Reconcile before anything new is sent. False if told to stop while a server is away: what an earlier life
+        left open is cancelled all the same."""
+        starting, stopping = asyncio.ensure_future(self._reconciler.start()), asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            done = starting.done()
+        finally:
+            stopping.cancel()
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return done
 
     async def _approvals(self, stop: asyncio.Event) -> None:
         consumer = self._shop.bus.consumer(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -21,6 +21,7 @@ from services.recorder.market import MarketChannel
 from services.recorder.prices import PriceChannels
 from services.recorder.service import RecorderService
 from services.recorder.spool import PART, Received, Spool
+from services.replay.report import TapeReport
 from services.replay.run import Parameters, replay
 from tests.conftest import running_sandbox
 from tests.waiting import PATIENCE_S
@@ -153,31 +154,40 @@ async def test_credentials_that_a_venue_repeats_reach_no_tape() -> None:
     assert not [raw for _, raw in kept if b"the-" in raw]
 
 
-async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
-    families = ("5m", *LISTED)
-    options = ("--seed", "5", "--scenario", "slow_makers", "--speed", "60", "--families", ",".join(families))
+async def recorded(folder: Path, families: Sequence[str], *, seed: int) -> tuple[Spool, PriceKeys, TapeReport]:
+    """Eleven minutes of a sandbox, and their replay."""
+    options = ("--seed", str(seed), "--scenario", "slow_makers", "--speed", "45", "--families", ",".join(families))
     with running_sandbox(*options) as ready:
         async with asyncio.timeout(PATIENCE_S):
             http = httpx.AsyncClient(timeout=5)
             root = ready["sandbox"].removesuffix("/sandbox")
             urls, clock = await sandbox(http, root)
             keys = await sandbox_keys(http, root)
-            spool = a_spool(tmp_path)
+            spool = a_spool(folder)
             recorder = RecorderService(
                 urls=urls,
                 clock=clock,
                 http=http,
                 spool=spool,
                 assets=("btc", "eth"),
-                families=families,
+                families=tuple(families),
                 keys=keys,
                 seconds=660,
             )
             await recorder.run(asyncio.Event())
+    return spool, keys, replay(spool.tapes, Parameters(model_weight=1.0)).tapes[0]
+
+
+async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
+    families = ("5m", *LISTED)
+    spool, keys, report = await recorded(tmp_path / "5", families, seed=5)
+    for seed in (6, 7):  # A busy machine may miss the ticks that settle a window: then there is nothing to compute
+        if report.settlement.computed:
+            break
+        spool, keys, report = await recorded(tmp_path / str(seed), families, seed=seed)
     head = tape.header(spool.tapes[0])
     assert head["markets"] >= 4
     assert spool.undecodable == 0
-    report = replay(spool.tapes, Parameters(model_weight=1.0)).tapes[0]
     assert report.lacks == []
     assert report.malformed == 0
     assert report.priced >= 2

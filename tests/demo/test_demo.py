@@ -124,6 +124,20 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     pytest.fail(f"still running: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in children if running(pid)]}")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks for the supervisor in /proc")
+def test_servers_that_do_not_come_back_end_everything_in_order(tmp_path: Path) -> None:
+    with started(tmp_path, "up", "--console-port", "0") as process:
+        wait_for_services(tmp_path)
+        (keeper,) = (
+            p for p in descendants(process.pid) if "embedded.supervisor" in Path(f"/proc/{p}/cmdline").read_text()
+        )
+        os.kill(keeper, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 1, out[-3000:] + err
+        assert "do not come back" in err
+        assert "executor stopped with code" in " ".join(out.split())
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for the sandbox in /proc")
 def test_a_killed_sandbox_comes_back_with_the_accounts_it_had(tmp_path: Path) -> None:
     with started(tmp_path, "up", "--console-port", "0") as process:

@@ -23,7 +23,13 @@ async def open_pool(dsn: str, *, size: int) -> Pool:
     """
     await (await connect(dsn)).close()  # The pool would retry in silence; the caller wants to know
     pool = AsyncConnectionPool(
-        dsn, min_size=size, max_size=size, kwargs=_options(), open=False, connection_class=psycopg.AsyncConnection
+        dsn,
+        min_size=size,
+        max_size=size,
+        kwargs=_options(),
+        open=False,
+        timeout=CONNECT_WITHIN,  # A kill asks the ledger before it trusts the venue's list: not for long
+        connection_class=psycopg.AsyncConnection,
     )
     await pool.open(wait=True, timeout=CONNECT_WITHIN * 2)
     return pool

@@ -86,6 +86,11 @@ class EmbeddedServers:
             raise EmbeddedError("the servers are not running")
         return self._supervisor.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether whoever starts them again has itself ended: they do not come back."""
+        return self._supervisor is not None and self._supervisor.poll() is not None
+
     def pid(self, name: str) -> int:
         """The process of "redis" or "postgres"; another one after a crash."""
         return int(json.loads((self.place / "pids.json").read_text())[name])
