@@ -283,14 +283,26 @@ async def test_a_resting_order_has_a_heartbeat_while_risk_lives_and_dies_with_it
     with executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "log") as process:
         process.start()
         process.ready()
-        await redis_bus.beat(service="risk", member="r", ttl_ms=5000)
-        order_hash, intent, market = await resting(ground, maker)
-        await _adopt(database_url, order_hash, intent, market, now=ground.clock.now())
-        await asyncio.sleep(4)  # 40 s of the venue, which cancels after 10 without a beat, once one was sent
+        risk, order_hash = asyncio.create_task(alive(redis_bus, "risk")), ""
+        for _ in range(3):  # A machine that stands still for half a second is late, and the venue right to cancel
+            order_hash, intent, market = await resting(ground, maker)
+            await _adopt(database_url, order_hash, intent, market, now=ground.clock.now())
+            await asyncio.sleep(2)  # 20 s of the venue, which cancels after 10 without a beat, once one was sent
+            if open_orders(ground) == [order_hash]:
+                break
+            control.resume(database_url, who="test", why="a busy machine", now=ground.clock.now())
         assert open_orders(ground) == [order_hash], process.words()[-2000:]
+        risk.cancel()
         await until(lambda: "heartbeat_withheld" in process.words())  # Risk said nothing for 5 s
         await until(lambda: open_orders(ground) == [])
         await until(lambda: rows(database_url, "SELECT 1 FROM trading_state WHERE why LIKE 'heartbeat_late: %'"))
+
+
+async def alive(bus: RedisBus, service: str) -> None:
+    """Beat as that service would, until cancelled."""
+    while True:
+        await bus.beat(service=service, member="one", ttl_ms=5000)
+        await asyncio.sleep(1)
 
 
 async def _adopt(database_url: str, order_hash: str, intent: Intent, market: MarketInfo, *, now: int) -> None:

@@ -124,37 +124,27 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     pytest.fail(f"still running: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in children if running(pid)]}")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="it looks for the supervisor in /proc")
-def test_servers_that_do_not_come_back_end_everything_in_order(tmp_path: Path) -> None:
-    with started(tmp_path, "up", "--console-port", "0") as process:
-        wait_for_services(tmp_path)
-        (keeper,) = (
-            p for p in descendants(process.pid) if "embedded.supervisor" in Path(f"/proc/{p}/cmdline").read_text()
-        )
-        os.kill(keeper, signal.SIGKILL)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 1, out[-3000:] + err
-        assert "do not come back" in err
-        assert "executor stopped with code" in " ".join(out.split())
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for the sandbox in /proc")
-def test_a_killed_sandbox_comes_back_with_the_accounts_it_had(tmp_path: Path) -> None:
+def test_a_killed_sandbox_comes_back_with_its_accounts_and_lost_servers_end_everything_in_order(tmp_path: Path) -> None:
     with started(tmp_path, "up", "--console-port", "0") as process:
         wait_for_services(tmp_path)
         note = json.loads((tmp_path / runfile.PLACE).read_text())
         url = f"{note['environment']['SANDBOX_URL']}/sandbox/accounts"
         httpx.post(url, json={"signature_type": 3}).raise_for_status()
-        before, killed = httpx.get(url).json(), sandbox_of(process.pid)
+        before, killed = httpx.get(url).json(), child_of(process.pid, "services.sandbox")
         assert len(before) == 3
         os.kill(killed, signal.SIGKILL)
         assert sandboxes.until(lambda: answer_of(url)) == before
-        assert sandbox_of(process.pid) != killed
+        assert child_of(process.pid, "services.sandbox") != killed
+        os.kill(child_of(process.pid, "pmarb.embedded.supervisor"), signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 1, out[-3000:] + err
+        assert "do not come back" in err
+        assert "executor stopped with code 0" in " ".join(out.split())
 
 
-def sandbox_of(supervisor: int) -> int:
-    of = (pid for pid in descendants(supervisor) if "services.sandbox" in Path(f"/proc/{pid}/cmdline").read_text())
-    return next(of)
+def child_of(process: int, name: str) -> int:
+    return next(pid for pid in descendants(process) if name in Path(f"/proc/{pid}/cmdline").read_text())
 
 
 def answer_of(url: str) -> Any:
