@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,9 +25,11 @@ from services.recorder.spool import PART, Received, Spool
 from services.replay.report import TapeReport
 from services.replay.run import Parameters, replay
 from tests.conftest import running_sandbox
+from tests.contract.test_sets_found import anchor_for_the_evening
 from tests.waiting import PATIENCE_S
 
 T = 1_795_000_000 * NANOS
+SPEED = 45
 
 
 def a_spool(folder: Path, *, rotate_s: float = 3600, rotate_bytes: int = 1 << 30) -> Spool:
@@ -156,8 +159,18 @@ async def test_credentials_that_a_venue_repeats_reach_no_tape() -> None:
 
 async def recorded(folder: Path, families: Sequence[str], *, seed: int) -> tuple[Spool, PriceKeys, TapeReport]:
     """Eleven minutes of a sandbox, and their replay."""
-    options = ("--seed", str(seed), "--scenario", "slow_makers", "--speed", "45", "--families", ",".join(families))
-    with running_sandbox(*options) as ready:
+    options = (
+        "--seed",
+        str(seed),
+        "--scenario",
+        "slow_makers",
+        "--speed",
+        str(SPEED),
+        "--families",
+        ",".join(families),
+    )
+    evening = anchor_for_the_evening(time.time_ns(), speed=SPEED)  # Around noon in New York the listed ones all end
+    with running_sandbox(*options, "--anchor-ns", str(evening)) as ready:
         async with asyncio.timeout(PATIENCE_S):
             http = httpx.AsyncClient(timeout=5)
             root = ready["sandbox"].removesuffix("/sandbox")

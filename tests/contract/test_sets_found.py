@@ -42,11 +42,11 @@ def pm_arb(env: dict[str, str], *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def anchor_for_the_evening(now: int) -> int:
+def anchor_for_the_evening(now: int, *, speed: int = SPEED) -> int:
     """So that the venue's time is eight in the evening: the ladders of the next noon are open, and far from over."""
     day = 86_400 * NANOS
     evening = (now - 20 * day // 24) // day * day + day + 20 * day // 24
-    return now - (evening - now) // (SPEED - 1)
+    return now - (evening - now) // (speed - 1)
 
 
 def make_wrong(ground: Ground) -> bool:
