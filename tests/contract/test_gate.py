@@ -1,5 +1,6 @@
 """The gate for real: no file, variable, fresh database or forged row opens it, and real losses close it."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Callable
@@ -84,6 +85,16 @@ async def test_a_fresh_database_a_variable_and_a_forged_row_leave_it_locked(
     assert {answer.reason for answer in await answers(redis_bus, 2) if isinstance(answer, Rejection)} == {"gate_locked"}
 
 
+async def titles(bus: RedisBus) -> list[str]:
+    """Of the alerts there are, once there is one: risk denies first and tells then."""
+    for _ in range(200):
+        found = [alert.title for alert in await bus.tail(Stream.ALERTS, since_ns=0) if isinstance(alert, Alert)]
+        if found:
+            return found
+        await asyncio.sleep(0.05)
+    return []
+
+
 async def test_an_earned_gate_trades_and_real_losses_demote_by_themselves(
     start: Callable[..., Risk],  # noqa: F811
     redis_bus: RedisBus,
@@ -101,8 +112,7 @@ async def test_an_earned_gate_trades_and_real_losses_demote_by_themselves(
     await redis_bus.publish(fresh(2, now_ns()))
     denial = (await answers(redis_bus, 2))[-1]
     assert isinstance(denial, Rejection)
-    alerts = [alert for alert in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(alert, Alert)]
-    assert [alert.title for alert in alerts] == ["Demoted to paper: real money is locked again"]
+    assert await titles(redis_bus) == ["Demoted to paper: real money is locked again"]
     with psycopg.connect(database_url) as connection:
         last = connection.execute("SELECT opened, who FROM gate_log ORDER BY id DESC LIMIT 1").fetchone()
         state = connection.execute("SELECT state, why FROM trading_state").fetchone()
