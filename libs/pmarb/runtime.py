@@ -12,15 +12,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.settings import Settings
 
 log = logs.get(__name__)
+
+Result = TypeVar("Result")
 
 BEAT_EVERY = 1.0  # Seconds, real
 BEAT_TTL_MS = 5000
@@ -62,7 +64,10 @@ async def _run(name: str, build: Callable[[], Awaitable[Service]]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stop, number)
     log.info("service_started", member=member_name(), pid=os.getpid())
-    service = await _until_stopped(build(), stop)
+    built = await until_stopped(_or_exit(build()), stop)
+    service = None if built is None else built.result()
+    if isinstance(service, SystemExit):
+        raise service
     gc.collect()
     gc.freeze()  # What start-up made lives as long as the process: no collection need look at it again
     if service is not None:
@@ -78,20 +83,22 @@ def _on_signal(stop: asyncio.Event, number: int) -> None:
     stop.set()
 
 
-async def _until_stopped(build: Awaitable[Service], stop: asyncio.Event) -> Service | None:
-    """Build the service, but give up waiting for its servers when told to stop."""
-    building = asyncio.ensure_future(_or_exit(build))
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({building, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if building.done():
-        built = building.result()
-        if isinstance(built, SystemExit):
-            raise built
-        return built
-    building.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await building
+async def until_stopped(work: Coroutine[Any, Any, Result], stop: asyncio.Event) -> asyncio.Task[Result] | None:
+    """Do the work unless told to stop first. The finished task; None if told, and then the work was cancelled.
+
+    What the work raises is raised here.
+    """
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finished = working.done()
+    finally:
+        working.cancel()
+        stopping.cancel()
+    if finished:
+        working.result()
+        return working
+    await asyncio.gather(working, return_exceptions=True)
     return None
 
 

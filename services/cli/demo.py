@@ -17,6 +17,7 @@ from rich.live import Live
 from pmarb.clock import ScaledClock
 from pmarb.db import views
 from pmarb.domain.values import NANOS
+from pmarb.runtime import until_stopped
 from pmarb.settings import Settings
 from services.cli import live
 from services.cli.audit import examine
@@ -28,7 +29,7 @@ from services.cli.report import Report, as_json, gather
 from services.cli.report import show as show_report
 from services.cli.stack import Plan, Stack
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
-from services.cli.up import refuse_second_stack, stopping_on_signals, until_stopped
+from services.cli.up import refuse_second_stack, stopping_on_signals
 
 app = typer.Typer()
 SETTLING: Final = 200.0  # Venue seconds from a window's end to the payout, at most

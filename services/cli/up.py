@@ -4,16 +4,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 from pmarb.db import views
 from pmarb.domain.messages import TradingState
+from pmarb.runtime import until_stopped
 from services.cli import runfile
 from services.cli.children import WrongSettings
 from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
@@ -95,20 +96,6 @@ def say_if_stopped(dsn: str) -> None:
         now = views.state(ledger)
     if now.state is not TradingState.ACTIVE:
         say(f"[red]Trading is {now.state}[/red]: {now.why} (by {now.who}). `pm-arb resume --reason ...` ends it.")
-
-
-async def until_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
-    """Do the work unless told to stop first; whether it was finished. What it raises is raised here."""
-    working = asyncio.create_task(work)
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if working.done():
-        working.result()
-        return True
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    return False
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """The executor: approvals in, orders out, and the truth about them written down before anybody hears of it."""
 
 import asyncio
-import contextlib
 from typing import Final, Protocol
 
 from pmarb import logs
 from pmarb.bus.port import BusUnavailable, Consumer, DeadLetter, Delivery
 from pmarb.domain.messages import Approval, Halt, Kill, Resume, Stream
-from pmarb.runtime import Backoff, Heartbeat, member_name
+from pmarb.runtime import Backoff, Heartbeat, member_name, until_stopped
 from services.executor.brake import Brake
 from services.executor.hotpath import HotPath
 from services.executor.reconcile import Reconciler
@@ -56,7 +55,7 @@ class Executor:
                 group.create_task(follower.run(done))
             group.create_task(self._brake.watch(done))  # First: a kill does not wait until the books are read
             group.create_task(self._control(done))
-            if await self._reconciled(stop):
+            if await until_stopped(self._reconciler.start(), stop):  # Else a server is away: what rests is cancelled
                 group.create_task(self._reconciler.run(done))
                 await self._approvals(stop)
             await self._brake.flat(who="signal", why="the process was told to stop")
@@ -64,20 +63,6 @@ class Executor:
             self._reconciler.wake()
             self._brake.wake()
         await self._reconciler.close()
-
-    async def _reconciled(self, stop: asyncio.Event) -> bool:
-        """Reconcile before anything new is sent. False if told to stop while a server is away: what an earlier life
-        left open is cancelled all the same."""
-        starting, stopping = asyncio.ensure_future(self._reconciler.start()), asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            done = starting.done()
-        finally:
-            stopping.cancel()
-            starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-        return done
 
     async def _approvals(self, stop: asyncio.Event) -> None:
         consumer = self._shop.bus.consumer(

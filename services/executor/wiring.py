@@ -21,7 +21,7 @@ from pmarb.db.pool import Pool, Unavailable, connect, open_pool
 from pmarb.db.receipts import Receipts
 from pmarb.db.sets import SetBook
 from pmarb.db.state import StateRow
-from pmarb.runtime import Heartbeat
+from pmarb.runtime import Heartbeat, until_stopped
 from pmarb.settings import WrongSettings
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.paper import PaperVenue
@@ -60,14 +60,7 @@ class Listening:
         self._stream = stream
 
     async def run(self, stop: asyncio.Event) -> None:
-        reading = asyncio.create_task(self._stream.run())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (reading, stopping):
-            task.cancel()
-        await asyncio.wait({reading, stopping})
-        if not reading.cancelled():
-            reading.result()
+        await until_stopped(self._stream.run(), stop)
 
 
 async def build(settings: ExecutorSettings) -> Executor:

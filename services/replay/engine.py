@@ -6,11 +6,10 @@ books as they were when they arrived.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from itertools import chain
 from typing import Final
 
 from pmarb.domain.book import Book
@@ -29,7 +28,7 @@ from services.replay.report import TapeReport
 from services.replay.till import Till, fresh
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
-from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, bundles, judge
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, alone, bundles, judge
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
 _DECIDED: Final = frozenset(
@@ -288,7 +287,9 @@ class Engine:
     def look_at_sets(self, now: int) -> None:
         """Compare the markets that are open with each other; due at `sets_due`, as often as a scanner begins to."""
         self.sets_due = now + SETS_EVERY
-        for window in (open_ := [w for w in self._all_live() if w.market.opens_at <= now <= w.market.closes_at]):
+        live = [window for windows in self._live.values() for window in windows]
+        open_ = [window for window in live if window.market.opens_at <= now <= window.market.closes_at]
+        for window in open_:
             window.watched.proven = self._proven
             if not window.mirrored:
                 self._mirror(window)
@@ -303,17 +304,8 @@ class Engine:
             return
         self._ledger.on_opportunity(opportunity, now=now)
 
-    def _all_live(self) -> Iterator[Window]:
-        return chain.from_iterable(self._live.values())
-
     def _worth(self, watched: Watched, *, now: int) -> Fair | None:
-        """What the model says of a market by itself."""
-        underlying = self.underlying(watched.market.underlying)
-        if unfed_for(watched.market, underlying, self._limits, real=now) is not None:
-            return None
-        strike = watched.stated_strike
-        fair = fair_value(watched.market, underlying, self._limits.model, now=now, real=now, stated_strike=strike)
-        return fair if isinstance(fair, Fair) else None
+        return alone(watched, self.underlying(watched.market.underlying), self._limits, now=now, real=now)
 
     def _mirror(self, window: Window) -> None:
         """A token that was never recorded is the other one's mirror."""

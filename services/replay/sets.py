@@ -112,18 +112,17 @@ class PaperSets:
         choice = leaving(leg, shares, self._till.book_of(leg.leg.other_token), now=now)
         if isinstance(choice, Kept):
             return False
-        arrives = now + fills.ARRIVES_AFTER
-        self._till.sent(approval, exit_of(leg, choice), EXIT_LEG + index, choice.shares, choice.limit, arrives, now=now)
-        self._agenda.at(arrives, partial(self._left, approval, index, choice))
+        number, other, arrives = EXIT_LEG + index, exit_of(leg, choice), now + fills.ARRIVES_AFTER
+        self._till.sent(approval, other, number, choice.shares, choice.limit, arrives, now=now)
+        self._agenda.at(arrives, partial(self._left, approval, other, number, choice))
         return True
 
-    def _left(self, approval: Approval, index: int, intent: Intent, now: int) -> None:
-        leg = exit_of(approval.legs[index], intent)
-        take = self._taken(leg, intent)
+    def _left(self, approval: Approval, other: ApprovedLeg, number: int, intent: Intent, now: int) -> None:
+        take = self._taken(other, intent)
         if take is None:
-            self._till.missed(approval, leg, EXIT_LEG + index, now)
+            self._till.missed(approval, other, number, now)
         else:
-            self._till.bought(approval, leg, EXIT_LEG + index, take, now)
+            self._till.bought(approval, other, number, take, now)
 
     def _taken(self, leg: ApprovedLeg, intent: Intent) -> Take | None:
         take = fills.on_arrival(self._till.book_of(intent.token), intent, fees_of(leg))

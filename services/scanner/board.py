@@ -11,13 +11,13 @@ from pmarb.domain.limits import SLOW_FAMILIES
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Marks, Opportunity, Scanned
 from pmarb.domain.underlying import Stamp, Underlying
-from pmarb.domain.updown import Fair, Missing, fair_value
+from pmarb.domain.updown import Fair
 from pmarb.domain.values import NANOS
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
-from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
+from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
 from services.scanner.explain import explained
-from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Bundle, bundles, judge
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Bundle, alone, bundles, judge
 
 MS: Final = 1_000_000
 SAME_TOPS_EVERY: Final = NANOS
@@ -165,12 +165,7 @@ class Board:
 
     def _worth(self, watched: Watched) -> Fair | None:
         underlying = self.underlyings[watched.market.underlying]
-        now, real = self._clock.now(), self._clock.real()
-        if unfed_for(watched.market, underlying, self._limits, real=real) is not None:
-            return None
-        strike = watched.stated_strike
-        fair = fair_value(watched.market, underlying, self._limits.model, now=now, real=real, stated_strike=strike)
-        return None if isinstance(fair, Missing) else fair
+        return alone(watched, underlying, self._limits, now=self._clock.now(), real=self._clock.real())
 
     def census(self) -> dict[str, Counter[str]]:
         """By family, what the last look at each market came to: `found`, or the reason why not."""

@@ -18,8 +18,10 @@ from pmarb.domain.fair import Fair
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.market import ExchangeRule
 from pmarb.domain.messages import Leg, Opportunity
+from pmarb.domain.underlying import Underlying
+from pmarb.domain.updown import Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, ZERO, Side, round_down
-from services.scanner.decide import GRAIN, MS, Watched, barred, digest, unreadable, untimely
+from services.scanner.decide import GRAIN, MS, Watched, barred, digest, unfed_for, unreadable, untimely
 from services.scanner.limits import Limits
 
 SETS_EVERY: Final = 2 * NANOS
@@ -95,6 +97,15 @@ def _surely(less: Watched, more: Watched) -> bool:
 
 Worth = Callable[[Watched], Fair | None]
 """What the model says of a market by itself, None where it says nothing."""
+
+
+def alone(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, real: int) -> Fair | None:
+    """A `Worth`, of the prices that are known now."""
+    if unfed_for(watched.market, underlying, limits, real=real) is not None:
+        return None
+    strike = watched.stated_strike
+    fair = fair_value(watched.market, underlying, limits.model, now=now, real=real, stated_strike=strike)
+    return None if isinstance(fair, Missing) else fair
 
 
 def judge(

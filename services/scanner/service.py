@@ -290,13 +290,15 @@ class ScannerService:
     async def _see_arrive(self) -> None:
         """What was launched and may not have arrived waits to be published again."""
         launched, self._launched = self._launched, []
+        lost = dict[str, Opportunity]()
         for opportunity, arrival in launched:
             try:
                 await arrival
             except BusUnavailable:
-                self._pending.setdefault(_key(opportunity), opportunity)
+                lost[_key(opportunity)] = opportunity
             else:
                 _say(opportunity)
+        self._pending = lost | self._pending
 
     async def _mark(self) -> None:
         """What could be had for shares of our markets now: risk values what is held by it."""

@@ -134,9 +134,12 @@ def test_a_killed_postgres_comes_back_though_a_query_of_its_goes_on(data_dir: Pa
         with contextlib.closing(psycopg.connect(endpoints.database_url, autocommit=True)) as busy:
             busy.pgconn.send_query(b"select count(*) from generate_series(1, 100000), generate_series(1, 100000) b")
             time.sleep(0.5)
-            os.kill(killed := servers.pid("postgres"), signal.SIGKILL)
-            assert eventually(lambda: servers.pid("postgres") != killed)
-            assert remembered(endpoints) == (1, 1)
+            with subprocess.Popen(["sleep", "600"], cwd=servers.place / "postgres") as somebody:
+                os.kill(killed := servers.pid("postgres"), signal.SIGKILL)
+                assert eventually(lambda: servers.pid("postgres") != killed)
+                assert remembered(endpoints) == (1, 1)
+                assert somebody.poll() is None, "who only looks at the folder is left alone"
+                somebody.kill()
 
 
 def test_a_server_that_cannot_come_back_yet_is_tried_again(data_dir: Path) -> None:

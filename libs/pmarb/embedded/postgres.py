@@ -117,17 +117,18 @@ def _end_orphans(folder: Path) -> None:
     Linux says in which folder a process works; elsewhere the next server is tried until they have gone by themselves.
     """
     deadline = time.monotonic() + STOP_WITHIN
-    while (orphans := _working_in(folder)) and time.monotonic() < deadline:
+    while (orphans := _sessions_in(folder)) and time.monotonic() < deadline:
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGQUIT)
         time.sleep(0.02)
 
 
-def _working_in(folder: Path) -> list[int]:
+def _sessions_in(folder: Path) -> list[int]:
+    """PostgreSQL's own processes alone: a person's shell may be there, too."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (entry / "cwd").readlink() == folder:
+            if (entry / "cwd").readlink() == folder and command_of(int(entry.name)).startswith("postgres:"):
                 found.append(int(entry.name))
     return found
