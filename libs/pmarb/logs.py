@@ -29,7 +29,7 @@ def configure(*, service: str, level: str = "INFO", fmt: LogFormat = "console") 
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # One write a line: whoever reads is woken once
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)

@@ -28,6 +28,8 @@ log = logs.get(__name__)
 # A bad producer is when alerts matter most: the alerter goes on where others stop
 POLICY = Policy(max_dead_in_a_row=1_000_000)
 LOOK_EVERY = 2.0  # Seconds, real
+READ_EVERY = 0.25
+"""Seconds, real. Whoever waits for each message takes a core just when an order needs it; a person can wait so long."""
 LAST_CHANCE = 5.0  # Seconds for what is queued at the end
 OWED_NS = 3600 * NANOS
 
@@ -117,13 +119,16 @@ class Alerter:
         while not stop.is_set():
             await self._tools.heartbeat.beat()
             try:
-                deliveries = await consumer.poll(block_ms=500)
+                deliveries = await consumer.poll(block_ms=1)
                 for delivery in deliveries:
                     await self._handle(delivery)
                 await consumer.ack(*deliveries)
                 backoff.recovered()
             except BusUnavailable as error:
                 await backoff.wait(error)
+                continue
+            if len(deliveries) < POLICY.batch:
+                await asyncio.sleep(READ_EVERY)
 
     async def _handle(self, delivery: Delivery) -> None:
         if isinstance(delivery.message, Resume):

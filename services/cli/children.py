@@ -14,6 +14,10 @@ OnLine = Callable[[str, str], None]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # Seconds between restarts
 HEALTHY_AFTER = 30.0  # Seconds alive that forgive earlier crashes
+LISTEN_EVERY: Final = 0.1
+"""Seconds. Whoever wakes for each line takes a core just when an order needs it."""
+LAST_WORDS: Final = 1.0  # Seconds in which the last lines of one that ended must have come
+CHUNK: Final = 1 << 16
 WRONG_SETTINGS: Final = 2
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # Loaded before any fork
@@ -44,6 +48,7 @@ class Child:
         self.restarts = 0
         self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
+        self._output = -1
         self._stopping = False
         self._keeper: asyncio.Task[None] | None = None
 
@@ -69,6 +74,7 @@ class Child:
         process = self._process
         if process is None:
             return None
+        ran = process.returncode is None
         self._signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), self.program.grace)
@@ -77,6 +83,8 @@ class Child:
             self._signal(signal.SIGKILL)
             await process.wait()
         if self._keeper is not None:
+            if ran:
+                await asyncio.wait({self._keeper}, timeout=LAST_WORDS)
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         return process.returncode
@@ -94,17 +102,21 @@ class Child:
 
     async def _spawn(self) -> None:
         program = self.program
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *program.arguments,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=1 << 20,
-            start_new_session=True,  # Ctrl-C is for us: we stop them in order
-            preexec_fn=lambda: _begin(program),
-        )
+        self._output, said = os.pipe()
+        os.set_blocking(self._output, False)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *program.arguments,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **program.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=said,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we stop them in order
+                preexec_fn=lambda: _begin(program),
+            )
+        finally:
+            os.close(said)
 
     async def _keep(self) -> None:
         pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
@@ -112,7 +124,7 @@ class Child:
             process, born = self._process, loop.time()
             if process is None:
                 return
-            await self._listen(process)
+            await self._listen(self._output)
             code = await process.wait()
             if self._stopping:
                 return
@@ -125,17 +137,32 @@ class Child:
             self.restarts += 1
             await self._spawn()
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            return
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # A line longer than the buffer
-                continue
-            if not line:
-                return
-            self._on_line(self.program.name, line.decode(errors="replace").rstrip())
+    async def _listen(self, output: int) -> None:
+        """Hand on its lines until it and all that it started have closed them."""
+        rest = b""
+        try:
+            while True:
+                try:
+                    said = os.read(output, CHUNK)
+                except BlockingIOError:
+                    await _next_look()
+                    continue
+                if not said:
+                    break
+                *lines, rest = (rest + said).split(b"\n")
+                for line in lines:
+                    self._on_line(self.program.name, line.decode(errors="replace").rstrip())
+                await asyncio.sleep(0)  # However much it says, others have their turn
+        finally:
+            os.close(output)
+        if rest:
+            self._on_line(self.program.name, rest.decode(errors="replace").rstrip())
+
+
+async def _next_look() -> None:
+    """Until the next of the moments at which all children are looked at together."""
+    now = asyncio.get_running_loop().time()
+    await asyncio.sleep(LISTEN_EVERY - now % LISTEN_EVERY)
 
 
 def _begin(program: Program) -> None:

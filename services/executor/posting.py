@@ -1,6 +1,5 @@
 """One order, from what was planned to what is known of it: draft, sign, write, send, write. In this order, always."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -90,10 +89,9 @@ class Posting:
             return await self.skip(approval, number, leg, draft)
         order, context = self._row(approval, number, leg, draft, tick=tick)
         written = self._shop.clock.real()
-        writing = asyncio.ensure_future(self._shop.orders.insert(order, context))
-        await asyncio.sleep(0)  # The statement is on its way to the database while this process signs
-        signed = self._seal(draft)
         try:
+            writing = self._shop.orders.insert(order, context)  # On its way to the database while this process signs
+            signed = self._seal(draft)
             gate = await writing
         except Unavailable as error:
             log.error("database_unavailable", opportunity_id=approval.opportunity_id, error=str(error))

@@ -6,8 +6,8 @@ After a rest of a fifth of a second psycopg's cursor costs half a millisecond mo
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, LiteralString
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, Final, LiteralString
 
 from psycopg import DatabaseError, Error, OperationalError, errors, pq
 from psycopg.conninfo import make_conninfo
@@ -20,6 +20,7 @@ _PLAN_ONCE: Final = b"SET plan_cache_mode = force_generic_plan"
 _OK: Final = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 Row = tuple[bytes | None, ...]
+_Answer = asyncio.Future[list[PGresult]]
 
 
 class BareStatement:
@@ -44,6 +45,20 @@ class BareStatement:
             link = await self._connected()
             with _closing_unless_done(link):
                 return _row(await link.exchange(lambda connection: connection.send_query_prepared(_NAME, words)))
+
+    def launch(self, values: Mapping[str, object]) -> Coroutine[Any, Any, Row]:
+        """Send it before this returns, if the session is free; what it answers is to be awaited all the same."""
+        link = self._link
+        if link is None or self._turn.locked() or not link.free():
+            return self.run(values)
+        words = self._words(values)
+        with _closing_unless_done(link):
+            answer = link.send(lambda connection: connection.send_query_prepared(_NAME, words))
+        return self._launched(link, answer)
+
+    async def _launched(self, link: "_Link", answer: _Answer) -> Row:
+        with _closing_unless_done(link):
+            return _row(await link.result(answer))
 
     async def rehearse(self, values: Mapping[str, object]) -> None:
         """Carry it out, deferred checks too, and take it back: the next finds plans, pages and caches ready."""
@@ -87,7 +102,7 @@ class _Link:
 
     def __init__(self, connection: PGconn) -> None:
         self._connection = connection
-        self._answer: asyncio.Future[list[PGresult]] | None = None
+        self._answer: _Answer | None = None
         self._results: list[PGresult] = []
         self.closed = False
         connection.nonblocking = 1
@@ -95,36 +110,57 @@ class _Link:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._readable)
 
+    def free(self) -> bool:
+        """Whether it could be spoken to now: nothing is under way, or its answer is there already."""
+        if self._asked():
+            self._readable()  # Its answer may be here, and the loop not have got to it yet
+        return not (self.closed or self._asked())
+
     def wake(self) -> None:
         """Send an empty question, whose answer nobody needs."""
-        if self._answer is None or self._answer.done():
-            self._answer, self._results = self._loop.create_future(), []
-            self._answer.add_done_callback(_seen)
-            self._connection.send_query(b"")
-            self._connection.flush()
+        if not self._asked():
+            self.send(lambda connection: connection.send_query(b""))
 
-    async def exchange(self, send: Callable[[PGconn], None]) -> PGresult:
-        """Send, and wait for all of the answer; its last result."""
-        if self._answer is not None and not self._answer.done():
-            await self._answer  # To being woken
+    def send(self, ask: Callable[[PGconn], None]) -> _Answer:
+        """Ask a free session, now."""
         self._answer, self._results = self._loop.create_future(), []
-        send(self._connection)
+        self._answer.add_done_callback(_seen)
+        ask(self._connection)
+        self._connection.flush()
+        return self._answer
+
+    async def result(self, answer: _Answer) -> PGresult:
+        """The last of what was answered."""
         while self._connection.flush():  # noqa: ASYNC110 - a socket's buffer holds a hundred such statements
             await asyncio.sleep(0)
-        results = await self._answer
+        results = await answer
         for result in results:
             if result.status not in _OK:
                 raise _error_of(result)
         return results[-1]
 
+    async def exchange(self, ask: Callable[[PGconn], None]) -> PGresult:
+        """Ask when it is free, and wait for all of the answer; its last result."""
+        while self._answer is not None and not self._answer.done():  # Its failure is told to whoever sent it
+            await asyncio.wait({self._answer})
+        return await self.result(self.send(ask))
+
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self._loop.remove_reader(self._socket)
-            self._connection.finish()
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._socket)
+        self._connection.finish()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(OperationalError("the connection was closed"))
+
+    def _asked(self) -> bool:
+        return self._answer is not None and not self._answer.done()
 
     def _readable(self) -> None:
         answer = self._answer
+        if self.closed:
+            return
         try:
             self._connection.consume_input()
             while not self._connection.is_busy():
@@ -135,13 +171,13 @@ class _Link:
                     return
                 self._results.append(result)
         except OperationalError as error:
-            self.close()
             if answer is not None and not answer.done():
                 answer.set_exception(error)
+            self.close()
 
 
-def _seen(answer: asyncio.Future[list[PGresult]]) -> None:
-    """An error is the next statement's to raise."""
+def _seen(answer: _Answer) -> None:
+    """An error is for who waits for it, or the next statement's to raise."""
     if not answer.cancelled():
         answer.exception()
 

@@ -1,6 +1,6 @@
 """Orders and their trades. The insert is the gate: an order that is not in the table was never sent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString
 from psycopg.cursor_async import AsyncCursor
 from psycopg.rows import TupleRow
 
-from pmarb.db.bare import BareStatement
+from pmarb.db.bare import BareStatement, Row
 from pmarb.db.ledger import post
 from pmarb.db.pool import Pool
 from pmarb.domain.fees import FeeSchedule
@@ -120,16 +120,13 @@ class Orders:
         """Do all that `insert` does and take it back: the next real one finds plans, pages and caches ready."""
         await self._gate.rehearse(_parameters(order, context) | {"opening": self.opening})
 
-    async def insert(self, order: Order, context: Context) -> Gate:
+    def insert(self, order: Order, context: Context) -> Coroutine[Any, Any, Gate]:
         """Write `order` as SUBMITTING and move its reservation out of cash, in one statement, unless its (opportunity,
         leg) is there already, trading is stopped or real money locked; while it is REDUCING only what lowers exposure
-        passes. A change of the trading state waits for it and it for that."""
-        allowed, placed, fits = await self._gate.run(_parameters(order, context) | {"opening": self.opening})
-        if placed == b"t":
-            return Gate.INSERTED
-        if allowed == b"t":
-            return Gate.DUPLICATE
-        return Gate.HALTED if fits == b"t" else Gate.LOCKED
+        passes. A change of the trading state waits for it and it for that.
+
+        The statement is on its way when this returns, if nothing else is under way; await what it decides."""
+        return _decided(self._gate.launch(_parameters(order, context) | {"opening": self.opening}))
 
     def close(self) -> None:
         """Let go of the gate's connection."""
@@ -201,6 +198,15 @@ class Orders:
             rows = await cursor.fetchall()
             trades = await _trades(cursor, [row[0] for row in rows])
         return [_stored(row, trades.get(row[0], ())) for row in rows]
+
+
+async def _decided(answer: Coroutine[Any, Any, Row]) -> Gate:
+    allowed, placed, fits = await answer
+    if placed == b"t":
+        return Gate.INSERTED
+    if allowed == b"t":
+        return Gate.DUPLICATE
+    return Gate.HALTED if fits == b"t" else Gate.LOCKED
 
 
 def _parameters(order: Order, context: Context) -> dict[str, Any]:
