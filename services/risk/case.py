@@ -64,6 +64,9 @@ class Case:
     needed: Decimal = ZERO
     held: Exposed = field(default_factory=lambda: Exposed([]))
 
+    _costs: dict[tuple[int, Decimal], Decimal] = field(default_factory=dict)
+    """What was asked before: the same sizes are asked of several caps."""
+
     legs: tuple[Leg, ...] = field(init=False)
     whole: tuple[int, ...] = field(init=False)
     is_set: bool = field(init=False)
@@ -107,10 +110,14 @@ class Case:
         return sum((self.cost_of(index, shares) for index in legs), ZERO)
 
     def cost_of(self, index: int, shares: Decimal) -> Decimal:
-        leg = self.legs[index]
-        limit = self.limit(leg)
-        usd = round_down(shares * limit, CENT)
-        return reserve_for_spend(usd=usd, limit=limit, tick=leg.tick, fees=self.fees[index])
+        cost = self._costs.get((index, shares))
+        if cost is None:
+            leg = self.legs[index]
+            limit = self.limit(leg)
+            usd = round_down(shares * limit, CENT)
+            cost = reserve_for_spend(usd=usd, limit=limit, tick=leg.tick, fees=self.fees[index])
+            self._costs[index, shares] = cost
+        return cost
 
     def net(self) -> Decimal:
         """What a share is expected to earn, from the parts: the sender's sum is not trusted.

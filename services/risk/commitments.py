@@ -53,10 +53,17 @@ class Commitment:
     trades: dict[str, Fill] = field(default_factory=dict)
     left: dict[str, Decimal] = field(default_factory=dict)
     """What part of its shares of a token was not merged into dollars, where not all of them are left."""
-    _stakes: dict[int, Decimal] | None = None
-    """What each leg holds while no message changes it: asked on the way of an order."""
-    _over: bool | None = None
+    markets: frozenset[str] = frozenset()
+    """Of all its legs. This and what follows is kept at every change, for it is asked on the way of an order."""
+    over: bool = False
     """Whether every leg has had its order, and all of them ended."""
+    active: bool = True
+    """Whether it holds anything, has an open order or may come to have one: if not, only a message can change that."""
+    _stakes: dict[int, Decimal] | None = None
+    """What each leg holds while no message changes it."""
+
+    def __post_init__(self) -> None:
+        self._changed()
 
     def exposure(self, now: int) -> Decimal:
         """Dollars that could still be lost, fee included."""
@@ -70,13 +77,6 @@ class Commitment:
         if self.approved.keys() <= self.orders.keys():  # Before that, time changes it too
             self._stakes = found
         return found
-
-    def touches(self, market: str) -> bool:
-        """Whether one of its legs is in that market."""
-        for place in self.where.values():  # noqa: SIM110 - a generator would take longer than all there is to look at
-            if place.market == market:
-                return True
-        return False
 
     @property
     def expiry(self) -> int:
@@ -119,8 +119,19 @@ class Commitment:
         self.left[token] = left
         self._changed()
 
+    def restore(self, update: OrderUpdate, where: MarketRef) -> None:
+        """Take over an order that the ledger knows; an exit belongs to its leg and reserves nothing of its own."""
+        self.where[update.leg] = where
+        if not is_exit(update.leg):
+            self.approved[update.leg] = update.reserved
+        self._changed()
+
     def _changed(self) -> None:
-        self._stakes = self._over = None
+        self._stakes = None
+        self.markets = frozenset(place.market for place in self.where.values())
+        ordered = self.approved.keys() <= self.orders.keys()
+        self.over = ordered and all(order.state.terminal for order in self.orders.values())
+        self.active = not self.over or bool(self.trades)
 
     def _of_leg(self, leg: int, reserved: Decimal, now: int) -> Decimal:
         order = self.orders.get(leg)
@@ -145,10 +156,7 @@ class Commitment:
         return shares, spent
 
     def has_open_order(self, now: int) -> bool:
-        if self._over is None:
-            missing = self.approved.keys() - self.orders.keys()
-            self._over = not missing and all(order.state.terminal for order in self.orders.values())
-        if self._over:
+        if self.over:
             return False
         return now <= self.expires_at + GRACE or any(not order.state.terminal for order in self.orders.values())
 
@@ -201,10 +209,3 @@ def exposed(commitments: Iterable[Commitment], now: int) -> Exposed:
         if usd > ZERO
     ]
     return Exposed(found)
-
-
-def restore(commitment: Commitment, update: OrderUpdate, where: MarketRef) -> None:
-    """Take over an order that the ledger knows; an exit belongs to its leg and reserves nothing of its own."""
-    commitment.where[update.leg] = where
-    if not is_exit(update.leg):
-        commitment.approved[update.leg] = update.reserved

@@ -111,12 +111,12 @@ class Portfolio:
 
         A gain that nobody has realised makes no room for further losses.
         """
-        return min(gain(holdings(self.commitments.values()), self.marks, since=since), ZERO)
+        return min(gain(holdings(self.active()), self.marks, since=since), ZERO)
 
     @property
     def open_loss_seen(self) -> Decimal:
         """The same by the last bids seen, whenever that was."""
-        return min(known_gain(holdings(self.commitments.values()), self.marks), ZERO)
+        return min(known_gain(holdings(self.active()), self.marks), ZERO)
 
     @property
     def fees_today(self) -> Decimal:
@@ -125,7 +125,7 @@ class Portfolio:
     def trades_today(self, now: int) -> int:
         """Opportunities that traded today or still may."""
         traded = {key for key, day in self.entered.items() if day >= self.today}
-        return len(traded | {key for key, c in self.commitments.items() if c.has_open_order(now)})
+        return len(traded | {c.opportunity_id for c in self.active() if c.has_open_order(now)})
 
     def at(self, now: int) -> None:
         """Let time pass: a new UTC day begins, a stop with an end ends."""
@@ -256,26 +256,34 @@ class Portfolio:
             case Resume():
                 self._become(TradingState.ACTIVE, message.why, 0)
 
+    def active(self) -> list[Commitment]:
+        """Those that hold something or may come to."""
+        return [c for c in self.commitments.values() if c.active]
+
+    def _in(self, market: str) -> list[Commitment]:
+        """Those that have or had to do with it."""
+        return [c for c in self.commitments.values() if market in c.markets]
+
     def exposed(self, now: int) -> Exposed:
         """What could still be lost, fees included."""
-        return exposed(self.commitments.values(), now)
+        return exposed(self.active(), now)
 
     def hedge(self, market: str, token: str) -> Decimal:
         """Shares of `token` that would lower what can be lost in `market`: as many as are held of its other outcome."""
         held = ZERO
-        for commitment in self.commitments.values():
+        for commitment in self._in(market):
             left, fills = commitment.left, [f for f in commitment.trades.values() if f.market == market]
             held += sum((_signed(fill, token) * left.get(fill.token, ONE) for fill in fills), ZERO)
         return max(held, ZERO)
 
     def open_orders(self, now: int) -> int:
-        return sum(c.has_open_order(now) for c in self.commitments.values())
+        return sum(c.has_open_order(now) for c in self.active())
 
     def entries_of_market(self, market: str, now: int) -> int:
-        return sum(c.touches(market) and (c.filled or c.exposure(now) > ZERO) for c in self.commitments.values())
+        return sum(c.filled or c.exposure(now) > ZERO for c in self._in(market))
 
     def last_approval_of_market(self, market: str) -> int:
-        return max((c.approved_at for c in self.commitments.values() if c.touches(market)), default=0)
+        return max((c.approved_at for c in self._in(market)), default=0)
 
     def approvals_since(self, since: int) -> int:
         return sum(at >= since for at in self.approvals_at)
@@ -294,7 +302,7 @@ class Portfolio:
         ]
         for key in over:
             del self.commitments[key]
-        held = {token for tokens in holdings(self.commitments.values()).values() for token in tokens}
+        held = {token for tokens in holdings(self.active()).values() for token in tokens}
         self.marks = {key: mark for key, mark in self.marks.items() if key in held or mark.at + MARKS_KEPT >= now}
         oldest = now // DAY - DAYS_KEPT
         self.fees = {key: of for key, of in self.fees.items() if of[0] >= oldest}

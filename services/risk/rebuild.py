@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pmarb.db.portfolio import Snapshot, StoredOrder
 from pmarb.domain.messages import Approval, Merge, Settlement
-from services.risk.commitments import Commitment, MarketRef, restore
+from services.risk.commitments import Commitment, MarketRef
 from services.risk.portfolio import DAY, REMEMBERED, Portfolio
 
 
@@ -77,4 +77,4 @@ def _restore(portfolio: Portfolio, order: StoredOrder) -> None:
         )
         portfolio.commitments[update.opportunity_id] = commitment
         portfolio.approvals_at.append(order.created_at)
-    restore(commitment, update, where)
+    commitment.restore(update, where)
