@@ -17,6 +17,7 @@ NAMES: Final = {
     "scanner: a market": "scanner_us_per_market",
     "book message": "book_message_us",
     "scanner core share, 1000 markets": "scanner_core_share_1000_markets",
+    "scanner core share, each of two, 300 markets": "scanner_core_share_each_of_two_300_markets",
 }
 SPREAD: Final = {"tick to wire": "tick_to_wire"}
 """Rows of which median and tail are both promised: `<name>_p50_<unit>` and `<name>_p99_<unit>`."""

@@ -1,6 +1,8 @@
 """One scanner process on a thousand markets at the recorded pace: the share of a core that it says it uses.
 
 `python -m bench.scale --markets 1000 --seconds 40` prints every summary; `make bench` keeps the last ones' middle.
+With `--scanners 2` they share the markets out: what each of them uses then is measured on fewer markets, since two
+cores must bear the venue as well.
 """
 
 import argparse
@@ -24,6 +26,8 @@ from pmarb.embedded import ephemeral
 from pmarb.venue.rules import template
 
 MARKETS: Final = 1000
+SHARED: Final = 300
+"""Markets that two scanners share."""
 SECONDS: Final = 40.0
 START_WITHIN: Final = 300.0
 FULL: Final = 0.97
@@ -31,6 +35,23 @@ FULL: Final = 0.97
 
 
 def run() -> list[Measured]:
+    return [*_alone(), _shared()]
+
+
+def _shared() -> Measured:
+    """What sharing takes off each: CPU time, so the other processes of a small machine do not count."""
+    one, two = ([s["cpu_share"] for s in measured(markets=SHARED, seconds=SECONDS, scanners=n)] for n in (1, 2))
+    return Measured(
+        name=f"scanner core share, each of two, {SHARED} markets",
+        unit="cores",
+        median=statistics.median(two),
+        p99=max(two),
+        baseline_name="one alone",
+        baseline=statistics.median(one),
+    )
+
+
+def _alone() -> list[Measured]:
     found = measured(markets=MARKETS, seconds=SECONDS)
     shares = [summary["cpu_share"] for summary in found]
     frames = statistics.median(summary["frames_per_s"] for summary in found)
@@ -63,29 +84,35 @@ def run() -> list[Measured]:
     ]
 
 
-def measured(*, markets: int, seconds: float) -> list[dict[str, Any]]:
-    """The scanner's own summaries once it follows all markets, each with what the venue sent a second meanwhile."""
-    with ephemeral() as endpoints, _crowd(markets) as url, _scanner(url, endpoints.redis_url) as lines:
-        _followed(lines, markets)
+def measured(*, markets: int, seconds: float, scanners: int = 1) -> list[dict[str, Any]]:
+    """The scanners' own summaries once they follow all markets, each with what the venue sent a second meanwhile."""
+    with ephemeral() as endpoints, _crowd(markets) as url, contextlib.ExitStack() as running:
+        all_lines = [
+            running.enter_context(_scanner(url, endpoints.redis_url, member=f"bench-{n}")) for n in range(scanners)
+        ]
+        _followed(all_lines, markets)
         httpx.get(f"{url}/go", timeout=30).raise_for_status()
-        _next_summary(lines, START_WITHIN)  # Of both paces
+        _next_summaries(all_lines, START_WITHIN)  # Of both paces
         found, end = [], time.monotonic() + seconds
         before, since = _sent(url), time.monotonic()
         while time.monotonic() < end:
-            summary = _next_summary(lines, seconds)
+            summaries = _next_summaries(all_lines, seconds)
             now, at = _sent(url), time.monotonic()
-            found.append(
-                summary | {"sent_per_s": (now["sent"] - before["sent"]) / (at - since), "late_s": now["late_s"]}
-            )
+            paced = {"sent_per_s": (now["sent"] - before["sent"]) / (at - since), "late_s": now["late_s"]}
+            found += [summary | paced for summary in summaries]
             before, since = now, at
         return found
 
 
-def _followed(lines: "Queue[str]", markets: int) -> None:
+def _followed(all_lines: "list[Queue[str]]", markets: int) -> None:
     deadline = time.monotonic() + START_WITHIN
-    while _next_summary(lines, START_WITHIN)["markets"] < FULL * markets:
+    while sum(summary["markets"] for summary in _next_summaries(all_lines, START_WITHIN)) < FULL * markets:
         if time.monotonic() > deadline:
-            raise TimeoutError("the scanner did not find the markets; run python -m bench.scale to see its lines")
+            raise TimeoutError("the scanners did not find the markets; run python -m bench.scale to see their lines")
+
+
+def _next_summaries(all_lines: "list[Queue[str]]", within: float) -> list[dict[str, Any]]:
+    return [_next_summary(lines, within) for lines in all_lines]
 
 
 def _next_summary(lines: "Queue[str]", within: float) -> dict[str, Any]:
@@ -121,7 +148,7 @@ def _crowd(markets: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _scanner(url: str, redis_url: str) -> Iterator["Queue[str]"]:
+def _scanner(url: str, redis_url: str, *, member: str) -> Iterator["Queue[str]"]:
     texts = {template(ABOVE_TEXT.format(code=a.upper()), a) for a in PRICES}
     texts |= {template(TWAP_TEXT.format(name=NAMES[a]), a) for a in PRICES}
     settings = {
@@ -132,7 +159,7 @@ def _scanner(url: str, redis_url: str) -> Iterator["Queue[str]"]:
         "TRUSTED_TEMPLATES": ",".join(sorted(texts)),
         "LOG_FORMAT": "json",
         "HEARTBEAT_FILE": os.devnull,
-        "MEMBER": "bench",
+        "MEMBER": member,
         "MIN_EDGE_PCT": "50",  # As nearly always: priced, and no edge
     }
     command = [sys.executable, "-m", "services.scanner"]
@@ -159,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__)
     parser.add_argument("--markets", type=int, default=MARKETS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--scanners", type=int, default=1)
     options = parser.parse_args()
     print(f"{options.markets} markets, {FRAMES_A_SECOND} frames a second each")
     keys = (
@@ -171,7 +199,7 @@ def main() -> None:
         "scanners_needed",
         "disagreements",
     )
-    for summary in measured(markets=options.markets, seconds=options.seconds):
+    for summary in measured(markets=options.markets, seconds=options.seconds, scanners=options.scanners):
         print({key: summary.get(key) for key in keys}, summary.get("families"))
 
 

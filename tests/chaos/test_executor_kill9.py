@@ -47,6 +47,7 @@ async def test_twenty_kills_in_mid_trade_lose_and_double_nothing(
             process.start()
         await until(lambda: not rows(database_url, "SELECT 1 FROM sets WHERE ending = ''"))
         await until(lambda: not disagreements(ground, database_url))  # While it runs: markets end, and are settled
+        process.ready()  # All of that may have been over before the last start was
         assert process.stop() == 0
         truth = ground.truth()
         posted = Counter(truth["post_count_by_order_id"])
