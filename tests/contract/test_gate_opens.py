@@ -19,7 +19,7 @@ from tests.contract.test_gate import DAY, bet, earned
 from tests.contract.test_gate_executor import posing
 from tests.contract.test_risk_service import now_ns
 from tests.earning import keep, recorded
-from tests.executors import Ground, executor, rows
+from tests.executors import Ground, executor, forget_sessions, rows
 from tests.scanning import START
 
 pytestmark = pytest.mark.timeout(600)
@@ -132,6 +132,7 @@ def test_it_opens_with_everything_there_stays_shut_without_any_one_and_losses_cl
 def a_copy(servers: Endpoints, database_url: str, name: str) -> str:
     """Of the database as it is."""
     original = database_url.partition("?")[0].rpartition("/")[2]
+    forget_sessions()
     with psycopg.connect(servers.database_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {original}{name} TEMPLATE {original}".encode())
     return database_url.replace(original, f"{original}{name}")
