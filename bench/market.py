@@ -129,7 +129,7 @@ class SimulatedMarket:
 
     def _tell_spot(self, code: str, price: float, now: int) -> None:
         def arrive(at: int) -> None:
-            self._engine.heard(at)  # The book's connection answers pings all the while
+            self._engine.proven = at  # The book's connection answers pings all the while
             self._engine.spot(code, price, ts_event=now, now=at)
 
         self._spots.append((now + self._spot_ns, arrive))
@@ -151,11 +151,11 @@ class SimulatedMarket:
 
     def _seen(self, frame: BookFrame, at: int) -> None:
         self._engine.seen.update(("book", "size"))
-        self._engine.heard(at)
+        self._engine.proven = at
         self._engine.books[frame.asset_id].snapshot(frame, ts_init=at)
 
     def _changed_book(self, token: str, changes: list[WireChange], event: int, at: int) -> None:
-        self._engine.heard(at)
+        self._engine.proven = at
         book = self._engine.books[token]
         book.take(changes)
         book.changed(digest=None, ts_event=event, ts_init=at)

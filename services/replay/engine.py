@@ -7,7 +7,7 @@ books as they were when they arrived.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -63,6 +63,13 @@ class Window:
     forecast: float | None = None
     our_strike: float | None = None
     mirrored: bool = False
+    """Whether its two books are what they will be, until one appears of which nothing was known."""
+    by_tick: bool = field(init=False)
+    by_candle: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        settlement = self.watched.market.settlement
+        self.by_tick, self.by_candle = isinstance(settlement, SpotTick), isinstance(settlement, ExchangeRule)
 
     @property
     def market(self) -> MarketInfo:
@@ -75,7 +82,8 @@ class Window:
 
 
 class Engine:
-    """State of one run. `seen` says what kinds of data there have been."""
+    """State of one run. `seen` says what kinds of data there have been, `proven` when the market channel last spoke,
+    whatever it said: the books it has not changed still stand."""
 
     def __init__(self, *, name: str, limits: Limits, risk: RiskLimits, bankroll: Decimal) -> None:
         self.report = TapeReport(name=name)
@@ -93,7 +101,7 @@ class Engine:
         self._underlyings: dict[str, Underlying] = {}
         self._live: dict[str, list[Window]] = {}
         self._strikeless: dict[str, list[Window]] = {}
-        self._proven = 0
+        self.proven = 0
         self.sets_due = 0
         self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
         self.till = Till(bankroll=bankroll, report=self.report, book_of=self.book_of)
@@ -204,10 +212,6 @@ class Engine:
         """Markets on this asset that are not decided."""
         return tuple(self._live.get(asset, ()))
 
-    def heard(self, now: int) -> None:
-        """The market channel spoke, whatever it said: the books it has not changed still stand."""
-        self._proven = now
-
     def decide(self, window: Window, winner: str, now: int) -> None:
         """The outcome is known: score ourselves, pay out, look no more."""
         if window.winner or not winner:
@@ -259,7 +263,7 @@ class Engine:
     def _look_at_all(self, asset: str, now: int) -> None:
         """Ask about all markets that a trade concerns; those of the exchange's candles are woken by their books."""
         for window in self._live.get(asset, ()):
-            if not isinstance(window.market.settlement, ExchangeRule):
+            if not window.by_candle:
                 self.look(window, now)
 
     def look(self, window: Window, now: int) -> None:
@@ -269,17 +273,18 @@ class Engine:
         if not market.opens_at <= now <= market.closes_at:
             return
         self.report.looks += 1
-        watched.proven = self._proven
+        watched.proven = self.proven
         if not window.mirrored:
             self._mirror(window)
-        if "spot" not in self.seen and not isinstance(market.settlement, SpotTick):
+        if not window.by_tick and "spot" not in self.seen:
             window.reasons[SkipReason.NO_SPOT] += 1
             return
         result = find(watched, window.underlying, self._limits, now=now, real=now)
         if isinstance(result, Skip):
             reason = result.reason
             window.reasons[reason] += 1
-            window.priced = window.priced or reason in _DECIDED
+            if not window.priced:
+                window.priced = reason in _DECIDED
             return
         window.priced = True
         self._found(window, result, now)
@@ -289,8 +294,10 @@ class Engine:
         self.sets_due = now + SETS_EVERY
         live = [window for windows in self._live.values() for window in windows]
         open_ = [window for window in live if window.market.opens_at <= now <= window.market.closes_at]
+        if len(open_) < 2:
+            return
         for window in open_:
-            window.watched.proven = self._proven
+            window.watched.proven = self.proven
             if not window.mirrored:
                 self._mirror(window)
         for bundle in bundles([window.watched for window in open_]):
@@ -310,18 +317,20 @@ class Engine:
     def _mirror(self, window: Window) -> None:
         """A token that was never recorded is the other one's mirror."""
         watched, up, down = window.watched, window.up, window.down
-        if up.ts_init and down.ts_init:
-            watched.up, watched.down = up, down
-            window.mirrored = True  # Both are there: nothing to mirror any more
-        elif up.ts_init and watched.down is down:
-            watched.down = MirrorBook(down.token, up)
-        elif down.ts_init and watched.up is up:
-            watched.up = MirrorBook(up.token, down)
+        if up.empty and down.empty:
+            return
+        watched.up = MirrorBook(up.token, down) if up.empty else up
+        watched.down = MirrorBook(down.token, up) if down.empty else down
+        window.mirrored = True
+
+    def appeared(self, token: str) -> None:
+        """The first is heard of this token's book: it is no mirror any more."""
+        self.of_token[token].mirrored = False
 
     def _glance(self, window: Window, tenth: int, now: int) -> None:
         """What model and market say now; half-way also what the model alone says, books or not."""
         watched, market = window.watched, window.market
-        if "spot" not in self.seen and not isinstance(market.settlement, SpotTick):
+        if not window.by_tick and "spot" not in self.seen:
             return
         fair = fair_value(
             market, window.underlying, self._limits.model, now=now, real=now, stated_strike=watched.stated_strike
@@ -339,9 +348,10 @@ class Engine:
 
     def _tops(self, window: Window, now: int) -> tuple[tuple[float, float] | None, float | None]:
         """Best offers of both outcomes and the middle of the first; None for a book that is old, crossed or half."""
-        self._mirror(window)
+        if not window.mirrored:
+            self._mirror(window)
         up, down = window.watched.up, window.watched.down
-        if up.empty or now - self._proven > BOOK_AGE or not 0 < up.bid < up.ask < 1 or not down.ask < 1:
+        if up.empty or now - self.proven > BOOK_AGE or not 0 < up.bid < up.ask < 1 or not down.ask < 1:
             return None, None
         return (up.ask, down.ask), (up.bid + up.ask) / 2
 
@@ -351,11 +361,11 @@ class Engine:
             return None
         watched = window.watched
         quotes = watched.up if window.up.token == token else watched.down
-        return None if quotes.empty else fresh(quotes.book(), proven=self._proven)
+        return None if quotes.empty else fresh(quotes.book(), proven=self.proven)
 
     def recent(self, token: str, now: int) -> Book | None:
         """The same, or None if the market channel has been silent too long for it to mean anything."""
-        return self.book_of(token) if now - self._proven <= BOOK_AGE else None
+        return self.book_of(token) if now - self.proven <= BOOK_AGE else None
 
     def other_of(self, token: str) -> str | None:
         window = self.of_token.get(token)

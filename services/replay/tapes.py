@@ -185,9 +185,13 @@ class TapeReplay:
 
     def _on_market_frame(self, raw: msgspec.Raw, now: int) -> None:
         engine = self._engine
-        engine.heard(now)
+        engine.proven = now
         found = frames(raw)
-        touched = self._take(found[0], now) if len(found) == 1 else self._take_all(found, now)
+        first = found[0] if len(found) == 1 else None
+        if type(first) is PriceChangeFrame:  # Nearly all are
+            touched = self._take_changes(first, now)
+        else:
+            touched = self._take_all(found, now)
         if now >= engine.sets_due:
             engine.look_at_sets(now)
         if not touched:
@@ -204,17 +208,23 @@ class TapeReplay:
 
     def _take(self, frame: Frame, now: int) -> tuple[str, ...]:
         """Apply a frame; the tokens whose books it changed."""
-        if type(frame) is PriceChangeFrame:  # Nearly all are
-            return self._take_changes(frame, now)
         books = self._engine.books
         match frame:
+            case PriceChangeFrame():
+                return self._take_changes(frame, now)
             case BookFrame() if frame.asset_id in books:
                 self._engine.seen.update(_DEPTH)
-                books[frame.asset_id].snapshot(frame, ts_init=now)
+                book = books[frame.asset_id]
+                if book.empty:
+                    self._engine.appeared(frame.asset_id)
+                book.snapshot(frame, ts_init=now)
                 return (frame.asset_id,)
             case BestBidAskFrame() if frame.asset_id in books:
                 self._engine.seen.add("book")
-                books[frame.asset_id].top(frame, ts_init=now)
+                book = books[frame.asset_id]
+                if book.empty:
+                    self._engine.appeared(frame.asset_id)
+                book.top(frame, ts_init=now)
                 return (frame.asset_id,)
             case TickSizeFrame() if frame.asset_id in books:
                 books[frame.asset_id].set_tick(frame.new_tick_size)
@@ -227,16 +237,19 @@ class TapeReplay:
         return ()
 
     def _take_changes(self, frame: PriceChangeFrame, now: int) -> tuple[str, ...]:
-        books, changes = self._engine.books, frame.price_changes
+        books, changes, ts_event = self._engine.books, frame.price_changes, milliseconds(frame.timestamp)
         changed: tuple[str, ...] = ()
-        ts_event = milliseconds(frame.timestamp)
         token = ""
         for change in changes:
             if change.asset_id == token or change.asset_id in changed:
                 continue
             token = change.asset_id
             book = books.get(token)
-            if book is not None and book.sized:
-                book.changed(digest=book.take(changes), ts_event=ts_event, ts_init=now)
-                changed += (token,)
+            if book is None or not book.sized:
+                continue
+            digest, all_its = book.take(changes)
+            book.changed(digest=digest, ts_event=ts_event, ts_init=now)
+            if all_its:
+                return (token,)
+            changed += (token,)
         return changed

@@ -15,15 +15,16 @@ from typing import Final, Protocol
 from pmarb.domain.book import Book, Level, Take, walk
 from pmarb.domain.edge import net_edge
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import ExchangeRule, MarketInfo, Unknown
+from pmarb.domain.market import ExchangeRule, MarketInfo
 from pmarb.domain.messages import Leg, Opportunity
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, SHARE_GRID, ZERO, Side, round_down
 from services.scanner.cooldown import Cooldown
 from services.scanner.limits import Limits, SkipReason
+from services.scanner.terms import Terms, terms_of, untimely
 
-__all__ = ["Cooldown", "Limits", "Quotes", "Skip", "SkipReason", "Watched", "barred", "find", "unreadable"]
+__all__ = ["Cooldown", "Limits", "Quotes", "Skip", "SkipReason", "Watched", "find", "unreadable"]
 
 STRATEGY: Final = "updown_fair_value"
 YEAR_S: Final = 365 * 86_400
@@ -64,7 +65,7 @@ class Watched:
     otherwise it is computed from the oracle's ticks. `paused` markets wait for their books to be fetched anew, and
     `broken_since` is the real time since which the two have contradicted each other. `last` is why the last look gave
     nothing, None where it gave something; `tops` and `looked` are the best prices it saw, and its real time. What was
-    found and why nothing was are counted since they were last told.
+    found and why nothing was are counted since they were last told. `terms` are those of the limits that asked last.
     """
 
     market: MarketInfo
@@ -79,6 +80,7 @@ class Watched:
     looked: int = 0
     found: int = 0
     skips: Counter[SkipReason] = field(default_factory=Counter)
+    terms: Terms | None = None
     labels: tuple[str, str] | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,8 +90,12 @@ class Watched:
 
 def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, real: int) -> Opportunity | Skip:
     """The better of buying Up and buying Down, if its net edge at the real size beats the threshold."""
-    market = watched.market
-    reason = barred(market, limits) or untimely(market, limits, now=now)
+    market, terms = watched.market, watched.terms
+    if terms is None or terms.limits is not limits:
+        terms = watched.terms = terms_of(market, limits)
+    reason = terms.barred
+    if reason is None and not terms.first <= now <= terms.last:
+        reason = untimely(market, limits, now=now)
     if reason is None:
         reason = unfed_for(market, underlying, limits, real=real) or unreadable(watched, limits, real=real)
     if reason is not None:
@@ -102,30 +108,6 @@ def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, 
     return _taken(watched, underlying, limits, fair, now=now, real=real)
 
 
-def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
-    """What is wrong with the market itself."""
-    if market.fees is None:
-        return SkipReason.UNKNOWN_FEE
-    if isinstance(market.settlement, Unknown) or market.sides is None:
-        return SkipReason.UNKNOWN_RULE
-    if limits.templates and market.template not in limits.templates:
-        return SkipReason.UNKNOWN_TEMPLATE
-    if market.closed or not market.accepting:
-        return SkipReason.NOT_ACCEPTING
-    return None
-
-
-def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | None:
-    """Whether the window is one we trade in now."""
-    if now < market.opens_at:
-        return SkipReason.NOT_OPEN
-    if now < market.opens_at + int(limits.first_s * NANOS):
-        return SkipReason.TOO_EARLY
-    if now > market.closes_at - limits.min_left(market.family):
-        return SkipReason.TOO_LATE
-    return None
-
-
 def unfed_for(market: MarketInfo, underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether the prices that this market needs are there and young."""
     if isinstance(market.settlement, ExchangeRule):
@@ -135,13 +117,12 @@ def unfed_for(market: MarketInfo, underlying: Underlying, limits: Limits, *, rea
 
 def unfed(underlying: Underlying, limits: Limits, *, real: int) -> SkipReason | None:
     """Whether both prices are there and young."""
-    reason = _no_spot(underlying, underlying.spot_stamp.real, limits.stale_spot_ms, real)
-    if reason is SkipReason.NO_SPOT:
-        return reason
+    if underlying.price is None:
+        return SkipReason.NO_SPOT
     if underlying.oracle.last is None:
         return SkipReason.NO_ORACLE
-    if reason is not None:
-        return reason
+    if real - underlying.spot_stamp.real > limits.stale_spot_ms * MS:
+        return SkipReason.STALE_SPOT
     if real - underlying.oracle_stamp.real > limits.stale_oracle_ms * MS:
         return SkipReason.STALE_ORACLE
     return None

@@ -7,7 +7,8 @@ from pmarb.domain.market import DOWN, UP, ExchangeRule
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Missing, fair_value
 from pmarb.domain.values import NANOS
-from services.scanner.decide import MS, Limits, Watched, barred, unreadable
+from services.scanner.decide import MS, Limits, Watched, unreadable
+from services.scanner.terms import barred
 
 Row = tuple[str, str, str, bool]
 

@@ -48,6 +48,8 @@ class SkipReason(StrEnum):
     DEPTH_TOO_THIN = "depth_too_thin"
     COOLDOWN = "cooldown"
 
+    __hash__ = str.__hash__  # An enum's own is a Python function, and reasons are counted at every look
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:

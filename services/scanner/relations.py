@@ -21,8 +21,9 @@ from pmarb.domain.messages import Leg, Opportunity
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, ZERO, Side, round_down
-from services.scanner.decide import GRAIN, MS, Watched, barred, digest, unfed_for, unreadable, untimely
+from services.scanner.decide import GRAIN, MS, Watched, digest, unfed_for, unreadable
 from services.scanner.limits import Limits
+from services.scanner.terms import barred, untimely
 
 SETS_EVERY: Final = 2 * NANOS
 """Nanoseconds (real) from one proof of all sets to the next."""

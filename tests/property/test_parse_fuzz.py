@@ -98,8 +98,9 @@ def test_the_kept_top_is_the_top_of_the_exact_book(steps: list[tuple[bool, int, 
     book = LocalBook("1")
     book.snapshot(parse.BookFrame(asset_id="1", bids=[], asks=[], timestamp=0), ts_init=1)
     for buy, cents, size in steps:
-        side = "BUY" if buy else "SELL"
-        book.change(parse.WireChange(asset_id="1", side=side, price=f"0.{cents:02d}", size=str(size)))
+        book.change(
+            parse.WireChange(asset_id="1", side="BUY" if buy else "SELL", price=f"0.{cents:02d}", size=str(size))
+        )
         book.changed(digest=None, ts_event=1, ts_init=1)
         exact = book.book()
         assert book.bid == pytest.approx(float(exact.bids[0].price) if exact.bids else 0)

@@ -113,7 +113,7 @@ def test_bad_books_are_never_emitted() -> None:
 
 def test_stale_prices_are_never_emitted() -> None:
     spot = an_underlying(now=NOW, jump=RISEN)
-    spot.spot_stamp = replace(spot.spot_stamp, real=NOW - 1_100_000_000)
+    spot.spot_stamp = spot.spot_stamp._replace(real=NOW - 1_100_000_000)
     assert reason(a_watched(proven=NOW), spot) is SkipReason.STALE_SPOT
     oracle = an_underlying(now=NOW, jump=RISEN)
     oracle.oracle_stamp = Stamp(real=NOW - 5_100_000_000)

@@ -61,6 +61,24 @@ def test_late_makers_are_found_traded_and_settled(tmp_path: Path) -> None:
     assert result.fees > 0
 
 
+def test_a_token_that_was_not_recorded_is_the_others_mirror_until_it_is(tmp_path: Path) -> None:
+    whole, late = tmp_path / "whole.tape.jsonl.zst", tmp_path / "late.tape.jsonl.zst"
+    write_tape(whole, seed=3)
+    appears = (START + 150) * NANOS
+    with tape.TapeWriter(late, fields={}, level=3) as writer:
+        for entry in tape.lines(whole):
+            message = entry.msg
+            if message.get("asset_id") == DOWN_TOKEN:
+                if entry.t < appears:
+                    continue  # Nobody recorded it; and when somebody does, it contradicts the other
+                bids, asks = ([{"price": price, "size": "50"}] for price in ("0.78", "0.80"))
+                message = {**message, "bids": bids, "asks": asks}
+            writer.add(t=entry.t, src=entry.src, msg=message)
+    skips = replay([late]).tapes[0].skips
+    assert skips["mirror_broken"] >= 140
+    assert skips["no_book"] == replay([whole]).tapes[0].skips.get("no_book", 0)
+
+
 def test_the_outcome_changes_the_result_and_the_hash(tmp_path: Path) -> None:
     reports = []
     for winner in ("Up", "Down"):

@@ -122,6 +122,13 @@ def test_of_two_fee_schedules_the_dearer_counts() -> None:
     assert gamma.confirmed(a_market(fees=None), json.dumps(details)).fees == FeeSchedule(Decimal("0.03"))
 
 
+@pytest.mark.parametrize("side", ["HOLD", "buy", "", 1])
+def test_a_side_that_is_none_is_refused_and_not_taken_for_an_offer(side: object) -> None:
+    change = {"asset_id": "1", "price": "0.5", "size": "3", "side": side}
+    with pytest.raises(parse.ParseError, match="side"):
+        parse.frames(json.dumps({"event_type": "price_change", "timestamp": 1, "price_changes": [change]}))
+
+
 def test_changes_keep_the_top_and_disagreement_shows() -> None:
     book = a_book("1", bid="0.49", ask="0.50")
     book.change(parse.WireChange(asset_id="1", side="BUY", price=".495", size="3"))

@@ -11,7 +11,7 @@ import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pmarb.domain.values import NANOS
 from pmarb.domain.volatility import DAILY, HOURLY, BlendedVolatility
@@ -113,8 +113,7 @@ class SecondPrices:
         return total / (end - start)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class Stamp(NamedTuple):
     """When a price was learnt: venue time it is of, venue time we received it, our real clock at that moment."""
 
     ts_event: int = 0
@@ -190,11 +189,12 @@ class Underlying:
         self._estimate(second, price)
 
     def _estimate(self, second: int, price: float) -> None:
-        self.volatility.update(second=second, price=price)
+        log_price = math.log(price)
+        self.volatility.put(second, log_price)
         if second > self._long_second:  # Over hours the first price of a second is as good as its last
             self._long_second = second
-            self.hourly.update(second=second, price=price)
-            self.daily.update(second=second, price=price)
+            self.hourly.put(second, log_price)
+            self.daily.put(second, log_price)
 
     def _note_hole(self, second: int) -> None:
         """Keep the estimators as they were before a hole that they cannot bridge, until it is refilled or too old."""

@@ -36,12 +36,13 @@ class BlendedVolatility:
     starts the returns anew, since a move over an unseen minute is not fifteen seconds' worth.
     """
 
-    __slots__ = ("_averages", "_decays", "_parameters", "_recent", "_second", "_seen")
+    __slots__ = ("_averages", "_decays", "_lag", "_parameters", "_recent", "_second", "_seen")
 
     def __init__(self, parameters: Blend = SHORT_HORIZON) -> None:
         self._parameters = parameters
-        self._decays = tuple(math.exp(-math.log(2) / half_life) for half_life in parameters.half_lives)
-        self._averages = [0.0 for _ in parameters.half_lives]
+        self._lag = parameters.lag
+        self._decays = [math.exp(-math.log(2) / half_life) for half_life in parameters.half_lives]
+        self._averages = [0.0, 0.0]
         self._recent: deque[float] = deque(maxlen=parameters.lag + 1)
         self._second: int | None = None
         self._seen = 0
@@ -55,7 +56,10 @@ class BlendedVolatility:
         """Take the price seen in whole `second` (Unix time). Seconds before the last one are ignored."""
         if price <= 0:
             raise ValueError(f"price was {price}; a price is above 0")
-        log_price = math.log(price)
+        self.put(second, math.log(price))
+
+    def put(self, second: int, log_price: float) -> None:
+        """The same of a price whose logarithm is known."""
         last = self._second
         if last is None or second - last > self._parameters.longest_gap:
             self._recent.clear()
@@ -81,12 +85,12 @@ class BlendedVolatility:
 
     def _append(self, log_price: float) -> None:
         """One second more: its return over `lag` seconds enters every average, unbiased from the first on."""
-        recent, lag = self._recent, self._parameters.lag
+        recent, lag = self._recent, self._lag
         recent.append(log_price)
         if len(recent) <= lag:
             return
-        sample = (recent[-1] - recent[0]) ** 2 / lag
-        self._seen += 1
-        for index, decay in enumerate(self._decays):
-            weight = (1 - decay) / (1 - decay**self._seen)
-            self._averages[index] += weight * (sample - self._averages[index])
+        sample = (log_price - recent[0]) ** 2 / lag
+        self._seen = seen = self._seen + 1
+        averages, (fast, slow) = self._averages, self._decays
+        averages[0] += (1 - fast) / (1 - fast**seen) * (sample - averages[0])
+        averages[1] += (1 - slow) / (1 - slow**seen) * (sample - averages[1])

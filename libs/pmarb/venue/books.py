@@ -1,6 +1,6 @@
 """Books kept from the market channel's frames: a snapshot, then changes, checked against the tops the venue states."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -97,15 +97,16 @@ class LocalBook:
         """Set the total at a level. Follow with `changed` once the frame is through."""
         self.take((change,))
 
-    def take(self, changes: Iterable[WireChange]) -> str | None:  # noqa: C901 - the hottest loop
-        """The same for those of a frame's changes that are ours; the hash of the last one."""
-        token, last, known, size, most = self.token, None, known_units, "", MOST_SHARES
+    def take(self, changes: Sequence[WireChange]) -> tuple[str | None, bool]:  # noqa: C901 - the hottest loop
+        """The same for those of a frame's changes that are ours; the hash of the last one, and whether all were."""
+        token, known, size, most, others = self.token, known_units, "", MOST_SHARES, 0
         bids, asks, bid, ask = self._bids, self._asks, self._bid, self._ask
         try:
             for change in changes:  # Thousands of times a second with many markets: no calls, each top kept as it goes
                 if change.asset_id != token:
+                    others += 1
                     continue
-                last, price, size = change, change.price, change.size
+                price, size = change.price, change.size
                 try:
                     units = known[price]
                 except KeyError:
@@ -132,7 +133,9 @@ class LocalBook:
             raise ParseError(f"size was {size[:40]!r}") from None
         finally:
             self._bid, self._ask = bid, ask
-        return None if last is None else last.hash
+        if not others:
+            return changes[-1].hash if changes else None, True
+        return next((change.hash for change in reversed(changes) if change.asset_id == token), None), False
 
     def changed(self, *, digest: str | None, ts_event: int, ts_init: int) -> None:
         """The frame's changes are in."""

@@ -8,7 +8,6 @@ that trades were lost, however alive the connection looks. Written from the exch
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -150,7 +149,7 @@ class CoinbaseFeed:
     def _on_beat(self, beat: Beat, real: int) -> None:
         last = self._last.get(beat.asset)
         if last is not None and beat.last_trade == last.trade:
-            self._on_ticks((replace(last, ts_event=beat.ts_event),), real)
+            self._on_ticks((last._replace(ts_event=beat.ts_event),), real)
         elif beat.last_trade > (last.trade if last is not None else 0):
             self._unseen[beat.asset] = times = self._unseen.get(beat.asset, 0) + 1
             self.gaps += times == 1

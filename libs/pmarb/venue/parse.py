@@ -7,11 +7,10 @@ and make decimals of the others when asked: `price_units` and `shares_in` say wh
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -49,7 +48,7 @@ class WireChange(msgspec.Struct, frozen=True, gc=False):
     asset_id: str
     price: str
     size: str
-    side: str
+    side: Literal["BUY", "SELL"]
     hash: str | None = None
     best_bid: str | None = None
     best_ask: str | None = None
@@ -259,8 +258,7 @@ _TOPICS: Final = {
 _QUOTES: Final = ("usdt", "usdc", "usd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PriceTick:
+class PriceTick(NamedTuple):
     """A price of `asset` (btc, eth, ...) in dollars at `ts_event`, nanoseconds UTC; 0: no time stated.
 
     `trade` is the exchange's number of the trade, one more than that of the trade before; 0 where it has none.
@@ -319,7 +317,7 @@ def rtds(raw: Raw) -> Sequence[PriceTick]:
 
 
 def _oracle_tick(asset: str, source: Source, point: _Payload) -> PriceTick:
-    stated = None if point.value is None else _real(point.value, "value")
+    stated = point.value if type(point.value) is float or point.value is None else _real(point.value, "value")
     exact = point.full_accuracy_value
     if exact is not None:
         text = str(exact)

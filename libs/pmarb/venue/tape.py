@@ -18,7 +18,8 @@ import zstandard
 
 VERSION: Final = 1
 LEVEL: Final = 19
-BLOCK: Final = 1 << 18
+BLOCK: Final = 1 << 16
+"""Bytes unpacked at once: what is read of them is still in the core's own cache."""
 WINDOW_LOG: Final = 23
 """The window of every tape, 8 MB: a decoder needs no more memory than that."""
 
@@ -70,8 +71,9 @@ def raw_lines(path: Path) -> Iterator[Line]:
     last, before = 0, 1
     for block in chain((rest,), blocks):
         decoded = _decoded(block, path, before)
-        for number, line in enumerate(decoded, start=before + 1):
+        for line in decoded:
             if line.t < last:
+                number = next(n for n, each in enumerate(decoded, start=before + 1) if each is line)
                 raise TapeError(f"{path.name}:{number}: time went back from {last} to {line.t}")
             last = line.t
             yield line
