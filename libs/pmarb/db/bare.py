@@ -72,7 +72,7 @@ class BareStatement:
 
     def wake(self) -> None:
         """The statement comes in a moment: a session that rests takes as long to wake as to carry it out."""
-        if self._link is not None and not self._link.closed and not self._turn.locked():
+        if self._link is not None and self._link.free() and not self._turn.locked():
             with contextlib.suppress(Error):  # The statement itself will find out
                 self._link.wake()
 
@@ -111,15 +111,13 @@ class _Link:
         self._loop.add_reader(self._socket, self._readable)
 
     def free(self) -> bool:
-        """Whether it could be spoken to now: nothing is under way, or its answer is there already."""
-        if self._asked():
-            self._readable()  # Its answer may be here, and the loop not have got to it yet
-        return not (self.closed or self._asked())
+        """Whether it could be asked something now."""
+        return not self.closed and (self._answer is None or self._answer.done())
 
     def wake(self) -> None:
-        """Send an empty question, whose answer nobody needs."""
-        if not self._asked():
-            self.send(lambda connection: connection.send_query(b""))
+        """Have a free session look up, by the one message that nothing answers: what it is asked next need not wait."""
+        self._connection.send_flush_request()
+        self._connection.flush()
 
     def send(self, ask: Callable[[PGconn], None]) -> _Answer:
         """Ask a free session, now."""
@@ -154,13 +152,8 @@ class _Link:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(OperationalError("the connection was closed"))
 
-    def _asked(self) -> bool:
-        return self._answer is not None and not self._answer.done()
-
     def _readable(self) -> None:
         answer = self._answer
-        if self.closed:
-            return
         try:
             self._connection.consume_input()
             while not self._connection.is_busy():
