@@ -324,7 +324,7 @@ class Engine:
         window.mirrored = True
 
     def appeared(self, token: str) -> None:
-        """The first is heard of this token's book: it is no mirror any more."""
+        """The first is heard of this token's book, or of its depth: it is no mirror any more."""
         self.of_token[token].mirrored = False
 
     def _glance(self, window: Window, tenth: int, now: int) -> None:

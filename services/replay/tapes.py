@@ -187,11 +187,12 @@ class TapeReplay:
         engine = self._engine
         engine.proven = now
         found = frames(raw)
-        first = found[0] if len(found) == 1 else None
-        if type(first) is PriceChangeFrame:  # Nearly all are
+        if len(found) != 1:
+            touched = self._take_all(found, now)
+        elif type(first := found[0]) is PriceChangeFrame:  # Nearly all are
             touched = self._take_changes(first, now)
         else:
-            touched = self._take_all(found, now)
+            touched = self._take(first, now)
         if now >= engine.sets_due:
             engine.look_at_sets(now)
         if not touched:
@@ -213,9 +214,9 @@ class TapeReplay:
             case PriceChangeFrame():
                 return self._take_changes(frame, now)
             case BookFrame() if frame.asset_id in books:
-                self._engine.seen.update(_DEPTH)
                 book = books[frame.asset_id]
-                if book.empty:
+                if not book.sized:
+                    self._engine.seen.update(_DEPTH)
                     self._engine.appeared(frame.asset_id)
                 book.snapshot(frame, ts_init=now)
                 return (frame.asset_id,)
