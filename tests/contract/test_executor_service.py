@@ -51,7 +51,6 @@ async def test_an_approval_becomes_one_filled_order_and_the_books_agree(
     await redis_bus.publish(approval, approval)  # Risk may say it twice
     await until(lambda: rows(database_url, "SELECT 1 FROM orders WHERE state = 'FILLED'"))
     await until(lambda: not disagreements(ground, database_url))
-    assert disagreements(ground, database_url) == []
     assert list(ground.truth()["post_count_by_order_id"].values()) == [1]
     fills = [m for m in await redis_bus.tail(Stream.FILLS, since_ns=0) if isinstance(m, Fill)]
     assert (fills[0].status, fills[-1].status) == ("provisional", "confirmed")
@@ -90,7 +89,6 @@ async def test_an_unknown_outcome_keeps_its_reservation_until_the_venue_tells(
     if fault != "timeout_after_accept":  # There the user stream may tell of the match before the reply is overdue
         await until(lambda: "order_unknown" in process.words())
     await until(lambda: not disagreements(ground, database_url))
-    assert disagreements(ground, database_url) == []
     ((state,),) = rows(database_url, "SELECT state FROM orders")
     assert state == ("ABSENT" if fault == "error_500_before" else "FILLED")
     assert balance(database_url, "reserved") == 0
@@ -103,7 +101,6 @@ async def test_a_ghost_fill_is_reversed(
     await redis_bus.publish(await one_approval(ground))
     await until(lambda: rows(database_url, "SELECT 1 FROM orders WHERE state = 'FAILED'"))
     await until(lambda: not disagreements(ground, database_url))
-    assert disagreements(ground, database_url) == []
     assert balance(database_url, "cash") == 1000
     assert balance(database_url, "fees") == 0
 

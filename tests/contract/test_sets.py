@@ -177,7 +177,7 @@ async def test_whatever_leg_misses_no_set_loses_more_than_was_stated_before_its_
         assert loss is not None
         assert loss <= approval.worst_loss, f"{name} lost {loss}, stated was {approval.worst_loss}"
         assert max((leg for leg in bought(database_url, approval)), default=0) < 200
-    assert disagreements(ground, database_url) == []
+    await until(lambda: not disagreements(ground, database_url))  # Markets end meanwhile
     alerts = [m for m in await redis_bus.tail(Stream.ALERTS, since_ns=0) if isinstance(m, Alert)]
     missed = [m for m in alerts if m.kind is AlertKind.LEG_MISSED]
     assert {m.dedupe_key for m in missed} >= {f"set:{opportunity_id}" for opportunity_id in left}
@@ -201,7 +201,6 @@ async def test_an_exit_leaves_pairs_that_become_dollars(
     assert held[exit_leg] >= 9
     await until(lambda: rows(database_url, "SELECT 1 FROM merges"))
     await until(lambda: not disagreements(ground, database_url))
-    assert disagreements(ground, database_url) == []
 
 
 @pytest.mark.long

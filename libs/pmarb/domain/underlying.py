@@ -72,7 +72,7 @@ class SecondPrices:
 
     def put(self, second: int, price: float) -> None:
         """Later values of a second correct earlier ones."""
-        if not (price > 0 and math.isfinite(price)):
+        if not 0 < price < math.inf:
             raise ValueError(f"price was {price}; a price is above 0")
         self._prices[second] = price
         if self.last is None or second > self.last:
@@ -86,7 +86,10 @@ class SecondPrices:
     def at(self, second: int, *, hole: int = LONGEST_HOLE) -> float | None:
         """The price in force at `second`: its own or the last one at most `hole` seconds older."""
         prices = self._prices
-        for back in range(hole + 1):
+        own = prices.get(second)
+        if own is not None:
+            return own
+        for back in range(1, hole + 1):
             found = prices.get(second - back)
             if found is not None:
                 return found
