@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -169,7 +170,12 @@ def dependents(trades: Iterable[Trade], account: Account) -> list[Trade]:
     for trade, moves in waiting:
         if trade.will_fail:
             continue
-        if any((m.dollars < 0 and cash + m.dollars < 0) or shares[m.token_id] + m.shares < 0 for m in moves):
+        dollars = sum(move.dollars for move in moves)
+        wanted: Counter[str] = Counter()  # One match may take of the same shares twice, from several resting orders
+        for move in moves:
+            wanted[move.token_id] += move.shares
+        lacking = any(change < 0 and shares[token] + change < 0 for token, change in wanted.items())
+        if lacking or (dollars < 0 and cash + dollars < 0):
             found.append(trade)
             continue
         for move in moves:

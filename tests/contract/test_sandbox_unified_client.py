@@ -222,13 +222,16 @@ async def test_a_maker_and_a_taker_each_hear_their_own_side(ready):
             )
         )
     maker, taker = clients
-    (token, opposite), inside = wide_market(ready)
     try:
         async with await maker.subscribe(UserSpec()) as theirs, await taker.subscribe(UserSpec()) as ours:
             await asyncio.sleep(0.5)
-            made = await maker.post_order(
-                await maker.create_limit_order(asset_id=token, side="BUY", price=str(inside), size="200")
-            )
+            for _ in range(10):  # Until an offer does not come down to it meanwhile
+                (token, opposite), inside = wide_market(ready)
+                made = await maker.post_order(
+                    await maker.create_limit_order(asset_id=token, side="BUY", price=str(inside), size="200")
+                )
+                if made.status == "live":
+                    break
             assert made.status == "live"
             order = await taker.create_market_order(
                 asset_id=opposite, side="BUY", amount="20", max_price=str(1 - inside)

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from services.sandbox.accounts import Account
+from services.sandbox.accounts import Account, Holding
 from services.sandbox.book import Side
 from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
 from services.sandbox.fault_specs import STANDING, Fault, Spec, Timed, parse_spec, parse_timed
@@ -17,6 +19,7 @@ from services.sandbox.prices import ASSETS, IndexPath
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.scenario_file import parse_scenario, scenario_of
 from services.sandbox.settings import SettingError, read_settings
+from services.sandbox.trades import Move, TradeStatus, dependents
 
 ANCHOR_NS = 1_795_000_000 * SECOND_NS
 PACK = {
@@ -343,3 +346,12 @@ def test_timed_faults_read_like_faults():
     assert parse_timed({"kind": "ghost_fill", "rate": 0.5}) == Timed(
         at_s=0, spec=replace(Spec(kind=Fault.GHOST_FILL), rate=0.5)
     )
+
+
+@pytest.mark.parametrize(("kept", "doomed"), [(10, False), (9, True)])
+def test_two_sales_in_one_match_need_the_shares_of_both(kept: int, doomed: bool) -> None:
+    """Found by chance: each half was covered, the whole was not, and a ghost left the seller with less than nothing."""
+    seller = Account(address="0x1", wallet="0x1", signature_type=0, holdings={"1": Holding(shares=kept - 10)})
+    halves = [Move(account=seller, token_id="1", shares=-5, dollars=2, price="0.5") for _ in range(2)]
+    sale: Any = SimpleNamespace(status=TradeStatus.MATCHED, will_fail=False, moves=halves)
+    assert dependents([sale], seller) == ([sale] if doomed else [])
