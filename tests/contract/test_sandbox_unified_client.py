@@ -225,14 +225,7 @@ async def test_a_maker_and_a_taker_each_hear_their_own_side(ready):
     try:
         async with await maker.subscribe(UserSpec()) as theirs, await taker.subscribe(UserSpec()) as ours:
             await asyncio.sleep(0.5)
-            for _ in range(10):  # Until an offer does not come down to it meanwhile
-                (token, opposite), inside = wide_market(ready)
-                made = await maker.post_order(
-                    await maker.create_limit_order(asset_id=token, side="BUY", price=str(inside), size="200")
-                )
-                if made.status == "live":
-                    break
-            assert made.status == "live"
+            made, opposite, inside = await a_resting_bid(maker, ready)
             order = await taker.create_market_order(
                 asset_id=opposite, side="BUY", amount="20", max_price=str(1 - inside)
             )
@@ -244,6 +237,17 @@ async def test_a_maker_and_a_taker_each_hear_their_own_side(ready):
             await client.close()
     assert [event.payload.trader_side for event in heard] == ["MAKER", "TAKER"]
     assert made.order_id in [each.order_id for each in heard[0].payload.maker_orders]
+
+
+async def a_resting_bid(maker: Any, ready) -> tuple[Any, str, Decimal]:
+    """What the venue answered, the market's other token, and the price; tried anew if an offer comes down to it."""
+    for _ in range(10):
+        (token, opposite), inside = wide_market(ready)
+        order = await maker.create_limit_order(asset_id=token, side="BUY", price=str(inside), size="200")
+        made = await maker.post_order(order)
+        if made.status == "live":
+            return made, opposite, inside
+    pytest.fail("ten bids between bid and ask were all matched")
 
 
 def wide_market(ready) -> tuple[list[str], Decimal]:
