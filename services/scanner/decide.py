@@ -22,7 +22,7 @@ from pmarb.domain.updown import Fair, Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, SHARE_GRID, ZERO, Side, round_down
 from services.scanner.cooldown import Cooldown
 from services.scanner.limits import Limits, SkipReason
-from services.scanner.terms import Terms, terms_of, untimely
+from services.scanner.terms import Terms, terms_of
 
 __all__ = ["Cooldown", "Limits", "Quotes", "Skip", "SkipReason", "Watched", "find", "unreadable"]
 
@@ -93,9 +93,7 @@ def find(watched: Watched, underlying: Underlying, limits: Limits, *, now: int, 
     market, terms = watched.market, watched.terms
     if terms is None or terms.limits is not limits:
         terms = watched.terms = terms_of(market, limits)
-    reason = terms.barred
-    if reason is None and not terms.first <= now <= terms.last:
-        reason = untimely(market, limits, now=now)
+    reason = terms.forbid(now)
     if reason is None:
         reason = unfed_for(market, underlying, limits, real=real) or unreadable(watched, limits, real=real)
     if reason is not None:

@@ -23,7 +23,7 @@ from pmarb.domain.updown import Missing, fair_value
 from pmarb.domain.values import NANOS, ONE, ZERO, Side, round_down
 from services.scanner.decide import GRAIN, MS, Watched, digest, unfed_for, unreadable
 from services.scanner.limits import Limits
-from services.scanner.terms import barred, untimely
+from services.scanner.terms import terms_of
 
 SETS_EVERY: Final = 2 * NANOS
 """Nanoseconds (real) from one proof of all sets to the next."""
@@ -146,7 +146,7 @@ def judge(
 def _unfit(watched: Watched, limits: Limits, *, now: int, real: int) -> bool:
     """A leg is as sound as a single one has to be; only the prices of the underlying are of no account."""
     market = watched.market
-    return bool(barred(market, limits) or untimely(market, limits, now=now) or unreadable(watched, limits, real=real))
+    return bool(terms_of(market, limits).forbid(now) or unreadable(watched, limits, real=real))
 
 
 def _fees(side: BoughtSide) -> FeeSchedule:

@@ -8,12 +8,21 @@ from services.scanner.limits import Limits, SkipReason
 
 
 class Terms(NamedTuple):
-    """Kept, so that it need not be asked at every look."""
+    """Kept, so that it need not be asked at every look. Times are venue time, nanoseconds."""
 
     limits: Limits
     barred: SkipReason | None
+    opens: int
     first: int
     last: int
+
+    def forbid(self, now: int) -> SkipReason | None:
+        """Why it may not be traded now."""
+        if self.barred is not None or self.first <= now <= self.last:
+            return self.barred
+        if now < self.first:
+            return SkipReason.TOO_EARLY if now >= self.opens else SkipReason.NOT_OPEN
+        return SkipReason.TOO_LATE
 
 
 def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
@@ -31,15 +40,10 @@ def barred(market: MarketInfo, limits: Limits) -> SkipReason | None:
 
 def terms_of(market: MarketInfo, limits: Limits) -> Terms:
     """What these limits say of it."""
-    first, last = market.opens_at + int(limits.first_s * NANOS), market.closes_at - limits.min_left(market.family)
-    return Terms(limits=limits, barred=barred(market, limits), first=first, last=last)
-
-
-def untimely(market: MarketInfo, limits: Limits, *, now: int) -> SkipReason | None:
-    """Whether the window is one we trade in now."""
-    if now < market.opens_at:
-        return SkipReason.NOT_OPEN
-    terms = terms_of(market, limits)
-    if now < terms.first:
-        return SkipReason.TOO_EARLY
-    return SkipReason.TOO_LATE if now > terms.last else None
+    return Terms(
+        limits=limits,
+        barred=barred(market, limits),
+        opens=market.opens_at,
+        first=market.opens_at + int(limits.first_s * NANOS),
+        last=market.closes_at - limits.min_left(market.family),
+    )
