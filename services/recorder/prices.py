@@ -45,7 +45,7 @@ class PriceChannels:
         self.exchange = SpotFeed(
             ws_url=urls.spot_ws, rest_url=urls.spot_rest, assets=assets, clock=clock, http=http, on_ticks=_unheard
         )
-        other, oracle = [coinbase.request(assets)], [oracle_subscription(assets)]
+        other, oracle = [coinbase.request(asset) for asset in assets], [oracle_subscription(assets)]
         self._sockets = [
             self._socket("spot.binance", spot_stream(urls.spot_ws, assets), [], unwrap=_unwrapped),
             self._socket("spot.coinbase", urls.other_spot, other),

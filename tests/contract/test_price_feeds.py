@@ -118,6 +118,14 @@ async def test_the_second_spot_tells_numbered_trades_and_heartbeats_prove_the_la
     assert (feed.malformed, feed.gaps) == (0, 0)
 
 
+async def test_an_asset_that_the_second_spot_does_not_have_costs_no_other(venue: Venue) -> None:
+    heard = Heard()
+    feed = CoinbaseFeed(url=venue.urls.other_spot, assets=("nope", *ASSETS), clock=venue.clock, on_ticks=heard)
+    async with Running(feed):
+        await until(lambda: all(len(heard.ticks[asset]) > 20 for asset in ASSETS))
+    assert (feed.refused, feed.malformed, feed.gaps) == (1, 0, 0)
+
+
 async def test_averages_are_those_of_the_oracles_own_ticks(venue: Venue) -> None:
     averages, ticks, underlying = Heard(), Heard(), Underlying("btc")
     oracle = OracleFeed(url=venue.urls.rtds, assets=ASSETS, clock=venue.clock, on_ticks=ticks)

@@ -146,13 +146,14 @@ def test_coinbase_speaks() -> None:
     assert coinbase.frame(b'{"type":"subscriptions","channels":[]}') is None
     for wrong in (
         b"[]",
-        b'{"type":"error","message":"Failed to subscribe","reason":"X is not valid"}',
         match.replace(b"84000.50", b"-1"),
         match.replace(b"Z", b""),
         match.replace(b"2026-11-22T10", b"yesterday"),
     ):
         with pytest.raises(ParseError):
             coinbase.frame(wrong)
+    with pytest.raises(coinbase.Refused, match="X is not valid"):
+        coinbase.frame(b'{"type":"error","message":"Failed to subscribe","reason":"X is not valid"}')
 
 
 def test_polybolt_speaks() -> None:

@@ -28,6 +28,10 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OnTicks = Callable[[Sequence[PriceTick], int], None]
 
 
+class Refused(ParseError):
+    """An error that the exchange tells, such as of a product that it does not have."""
+
+
 class Beat(msgspec.Struct, frozen=True):
     """What a heartbeat says of a product. `last_trade` 0 is unknown: the feed has been seen to say so."""
 
@@ -54,7 +58,8 @@ def frame(raw: Raw) -> PriceTick | Beat | None:
     """A trade, a heartbeat, or None for what says nothing of prices.
 
     Raises:
-        ParseError: for anything malformed, and for an error that the exchange tells.
+        Refused: for an error that the exchange tells.
+        ParseError: for anything malformed.
     """
     try:
         found = _FRAMES.decode(raw)
@@ -72,7 +77,7 @@ def frame(raw: Raw) -> PriceTick | Beat | None:
         case "heartbeat":
             return Beat(asset_of(found.product_id), found.last_trade_id, _nanoseconds(found.time))
         case "error":
-            raise ParseError(f"{found.message}: {found.reason}"[:200])
+            raise Refused(f"{found.message}: {found.reason}"[:200])
         case _:
             return None
 
@@ -87,9 +92,9 @@ def _nanoseconds(text: str) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def request(assets: Sequence[str], *, kind: str = "subscribe") -> str:
-    """What begins or ends the subscription of these assets."""
-    return json.dumps({"type": kind, "product_ids": [f"{asset}-usd".upper() for asset in assets], "channels": CHANNELS})
+def request(asset: str, *, kind: str = "subscribe") -> str:
+    """What begins or ends the subscription of an asset: a request is refused whole for one unknown product."""
+    return json.dumps({"type": kind, "product_ids": [f"{asset}-usd".upper()], "channels": CHANNELS})
 
 
 class CoinbaseFeed:
@@ -97,6 +102,7 @@ class CoinbaseFeed:
 
     def __init__(self, *, url: str, assets: Sequence[str], clock: Clock, on_ticks: OnTicks) -> None:
         self.malformed = 0
+        self.refused = 0
         self.gaps = 0
         self._assets = tuple(assets)
         self._on_ticks = on_ticks
@@ -107,7 +113,7 @@ class CoinbaseFeed:
             name="spot-2",
             url=url,
             clock=clock,
-            opening=lambda: [request(self._assets)],
+            opening=lambda: [request(asset) for asset in self._assets],
             on_frame=self._on_frame,
             on_down=self._forget,
             ping=None,  # The heartbeat channel keeps the line alive
@@ -125,6 +131,10 @@ class CoinbaseFeed:
     def _on_frame(self, raw: bytes, real: int) -> None:
         try:
             found = frame(raw)
+        except Refused as error:
+            self.refused += 1
+            log.warning("spot_refused", feed=self.socket.name, error=str(error))
+            return
         except ParseError as error:
             self.malformed += 1
             log.debug("spot_frame_refused", feed=self.socket.name, error=str(error))
@@ -153,12 +163,12 @@ class CoinbaseFeed:
         elif beat.last_trade > (last.trade if last is not None else 0):
             self._unseen[beat.asset] = times = self._unseen.get(beat.asset, 0) + 1
             self.gaps += times == 1
-            self._run(self.socket.restart() if times >= ASKED_TWICE else self._ask_again())
+            self._run(self.socket.restart() if times >= ASKED_TWICE else self._ask_again(beat.asset))
 
-    async def _ask_again(self) -> None:
+    async def _ask_again(self, asset: str) -> None:
         """A subscription made anew begins with the last trade."""
-        await self.socket.send(request(self._assets, kind="unsubscribe"))
-        await self.socket.send(request(self._assets))
+        await self.socket.send(request(asset, kind="unsubscribe"))
+        await self.socket.send(request(asset))
 
     def _run(self, errand: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(errand)
