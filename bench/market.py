@@ -137,9 +137,6 @@ class SimulatedMarket:
     def _tell_oracle(self, code: str, value: float, now: int) -> None:
         def arrive(at: int) -> None:
             self._engine.oracle(code, value, ts_event=now, now=at)
-            for window in self._engine.live(code):  # Ticks come in order here: a reference once known stays
-                if window.watched.stated_strike is None:
-                    window.watched.stated_strike = window.our_strike
 
         self._oracles.append((now + self._oracle_ns, arrive))
 

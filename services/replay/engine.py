@@ -16,7 +16,7 @@ from pmarb.domain.book import Book
 from pmarb.domain.market import UP, ExchangeRule, MarketInfo, SpotTick
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp, Underlying
-from pmarb.domain.updown import Fair, by_ticks, fair_value
+from pmarb.domain.updown import Fair, by_ticks, fair_value, settled_by
 from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.books import LocalBook, MirrorBook
 from pmarb.venue.candles import Candle
@@ -28,7 +28,7 @@ from services.replay.report import TapeReport
 from services.replay.till import Till, fresh
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
-from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, alone, bundles, judge
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Proven, alone, judge
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
 _DECIDED: Final = frozenset(
@@ -46,6 +46,8 @@ HALF: Final = GLANCES // 2
 BOOK_AGE: Final = 5 * NANOS
 """A book about which nothing was heard for so long says nothing of the market's middle."""
 STRIKE_WAIT_S: Final = 120
+DISPUTABLE_S: Final = 30
+"""So long after the opening an average may be told that ours is compared with, as in the scanner."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class Window:
     winner: str = ""
     forecast: float | None = None
     our_strike: float | None = None
+    strike_told: bool = False
+    """Whether the recording itself says what the price to beat was."""
     mirrored: bool = False
     """Whether its two books are what they will be, until one appears of which nothing was known."""
     by_tick: bool = field(init=False)
@@ -103,6 +107,7 @@ class Engine:
         self._strikeless: dict[str, list[Window]] = {}
         self.proven = 0
         self.sets_due = 0
+        self._relations = Proven()
         self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
         self.till = Till(bankroll=bankroll, report=self.report, book_of=self.book_of)
         self._ledger = PaperLedger(
@@ -139,7 +144,8 @@ class Engine:
         self._refer(window)
         self.windows[market.slug] = window
         self._live.setdefault(market.underlying, []).append(window)
-        self._strikeless.setdefault(market.underlying, []).append(window)
+        if not window.by_candle:
+            self._strikeless.setdefault(market.underlying, []).append(window)
         self.of_condition[market.condition_id] = window
         for book in (up, down):
             self.books[book.token] = book
@@ -247,17 +253,19 @@ class Engine:
             window.watched.stated_strike = found
 
     def _note_strikes(self, asset: str, second: int) -> None:
-        """Read the references while their ticks are at hand."""
+        """Read the references while their ticks are at hand, and keep them: the longest windows outlive the ticks."""
         waiting = self._strikeless.get(asset)
         if not waiting:
             return
         for window in tuple(waiting):
-            since = second - window.market.opens_at // NANOS
+            opens = window.market.opens_at // NANOS
+            since = second - opens
             if since < 0:
                 continue
-            opens = window.market.opens_at // NANOS
             window.our_strike = by_ticks(window.market, window.underlying, second=opens)
-            if window.our_strike is not None or since >= STRIKE_WAIT_S:
+            if not window.strike_told:
+                window.watched.stated_strike = settled_by(window.market, window.underlying, second=opens)
+            if since >= (STRIKE_WAIT_S if window.our_strike is None else DISPUTABLE_S):
                 waiting.remove(window)
 
     def _look_at_all(self, asset: str, now: int) -> None:
@@ -300,7 +308,7 @@ class Engine:
             window.watched.proven = self.proven
             if not window.mirrored:
                 self._mirror(window)
-        for bundle in bundles([window.watched for window in open_]):
+        for bundle in self._relations.among([window.watched for window in open_]):
             found = judge(bundle, self._limits, now=now, real=now, worth=partial(self._worth, now=now))
             if found is not None and self._set_cooldown.admits(found):
                 self._ledger.on_opportunity(found, now=now)

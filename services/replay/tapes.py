@@ -145,6 +145,7 @@ class TapeReplay:
         real = not str(body.get("source", "proxy")).startswith("proxy")
         if window is not None and real:
             self._engine.seen.add("strike")
+            window.strike_told = True
             window.watched.stated_strike = float(number(body.get("price_to_beat"), "price_to_beat"))
 
     def _on_rtds(self, raw: msgspec.Raw, now: int) -> None:

@@ -17,7 +17,7 @@ from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceTick
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find
 from services.scanner.explain import explained
-from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Bundle, alone, bundles, judge
+from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Bundle, Proven, alone, judge
 
 MS: Final = 1_000_000
 SAME_TOPS_EVERY: Final = NANOS
@@ -64,6 +64,7 @@ class Board:
         self._by_token: dict[str, Watched] = {}
         self._slow: deque[Watched] = deque()
         self._sets: deque[Bundle] = deque()
+        self._relations = Proven()
         self._sets_proven = 0
         self._set_cooldown = Cooldown(replace(limits, cooldown_s=SET_COOLDOWN_S))
 
@@ -150,7 +151,7 @@ class Board:
         now, real = self._clock.now(), self._clock.real()
         if not self._sets and real - self._sets_proven > SETS_EVERY:
             self._sets_proven = real
-            self._sets.extend(bundles(list(self._watched.values())))
+            self._sets.extend(self._relations.among(list(self._watched.values())))
         for _ in range(min(most, len(self._sets))):
             bundle = self._sets.popleft()
             members = [side.watched for side in bundle.sides]

@@ -141,11 +141,13 @@ def unreadable(watched: Watched, limits: Limits, *, real: int) -> SkipReason | N
         return SkipReason.NO_BOOK
     if real - watched.proven > limits.stale_book(watched.market.family) * MS:
         return SkipReason.STALE_BOOK
-    if up.bid <= 0 or up.ask >= 1 or down.bid <= 0 or down.ask >= 1:
+    up_bid, up_ask, down_bid, down_ask = up.bid, up.ask, down.bid, down.ask
+    if up_bid <= 0 or up_ask >= 1 or down_bid <= 0 or down_ask >= 1:
         return SkipReason.ONE_SIDED
-    if up.bid >= up.ask or down.bid >= down.ask:
+    if up_bid >= up_ask or down_bid >= down_ask:
         return SkipReason.CROSSED
-    if _mirror_gap(up, down) > limits.mirror_ticks * float(watched.market.tick) + 1e-9:
+    gap = max(abs(up_ask - (1 - down_bid)), abs(up_bid - (1 - down_ask)))
+    if gap > limits.mirror_ticks * float(watched.market.tick) + 1e-9:
         return SkipReason.MIRROR_BROKEN
     if not (up.sized and down.sized):
         return SkipReason.NO_SIZES
@@ -367,7 +369,3 @@ def _quick_edge(chance: float, ask: float, fees: FeeSchedule) -> float:
     if fees.exponent != 1:
         spread = math.pow(spread, float(fees.exponent))
     return chance - ask - float(fees.rate) * spread
-
-
-def _mirror_gap(up: Quotes, down: Quotes) -> float:
-    return max(abs(up.ask - (1 - down.bid)), abs(up.bid - (1 - down.ask)))

@@ -16,7 +16,7 @@ from pmarb.domain.book import Book
 from pmarb.domain.bundles import Basket, Wanted, basket, best_bid, exhaustive, implies, same_settlement
 from pmarb.domain.fair import Fair
 from pmarb.domain.fees import FeeSchedule
-from pmarb.domain.market import ExchangeRule
+from pmarb.domain.market import ExchangeRule, MarketInfo, Twap
 from pmarb.domain.messages import Leg, Opportunity
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.updown import Missing, fair_value
@@ -78,6 +78,30 @@ def bundles(watched: Sequence[Watched]) -> Iterator[Bundle]:
                 yield Bundle(strategy="bundle_set", sides=sides, payoff=payoff)
 
 
+class Proven:
+    """The proven sets among markets, worked out anew only when these or the references of their windows change."""
+
+    def __init__(self) -> None:
+        self._of: list[tuple[Watched, MarketInfo, float | None]] = []
+        self._sets: tuple[Bundle, ...] = ()
+
+    def among(self, watched: Sequence[Watched]) -> tuple[Bundle, ...]:
+        """What `bundles` says of them."""
+        if len(watched) != len(self._of) or not all(map(_the_same, watched, self._of)):
+            self._of = [(one, one.market, _reference(one)) for one in watched]
+            self._sets = tuple(bundles(watched))
+        return self._sets
+
+
+def _the_same(one: Watched, before: tuple[Watched, MarketInfo, float | None]) -> bool:
+    return one is before[0] and one.market is before[1] and _reference(one) == before[2]
+
+
+def _reference(one: Watched) -> float | None:
+    """What two windows of one end are compared by; the references of other markets prove nothing."""
+    return one.stated_strike if isinstance(one.market.settlement, Twap) else None
+
+
 def _comparable(watched: Sequence[Watched]) -> list[list[Watched]]:
     """Markets that could imply each other: of one asset's exchange, or of one oracle's moment. Never all with all."""
     groups: dict[tuple[str, int], list[Watched]] = {}
@@ -92,7 +116,7 @@ def _surely(less: Watched, more: Watched) -> bool:
     """Whether `less` cannot come true without `more`."""
     if implies(less.market, more.market):
         return True
-    strike, than = less.stated_strike, more.stated_strike
+    strike, than = _reference(less), _reference(more)
     return strike is not None and than is not None and same_settlement(less.market, more.market, strike, than)
 
 

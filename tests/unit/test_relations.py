@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pmarb.domain.market import Above, Between, Outcome, Settlement
+from pmarb.domain.market import Above, Between, Outcome, Settlement, Twap
 from pmarb.domain.values import NANOS
 from pmarb.venue import rules
 from services.scanner.decide import Watched
-from services.scanner.relations import bundles, judge
+from services.scanner.relations import Proven, bundles, judge
 from tests.scanning import a_book, a_market, limits
 
 NOON = rules.noon(date(2026, 11, 26))
@@ -44,6 +44,33 @@ def a_ladder(**changes: Any) -> list[Watched]:
 def found(watched: list[Watched], **changes: Any) -> Any:
     judged = [judge(bundle, limits(**changes), now=NOW, real=NOW) for bundle in bundles(watched)]
     return next((one for one in judged if one is not None), None)
+
+
+def test_sets_are_proven_anew_only_when_markets_or_the_references_of_windows_change() -> None:
+    low, high = a_ladder()
+    proven = Proven()
+    (ladder,) = proven.among([low, high])
+    assert proven.among([low, high])[0] is ladder
+    low.stated_strike = 82_500.0  # Proves nothing of a strike
+    assert proven.among([low, high])[0] is ladder
+    higher = a_strike("higher", Above(strike=85_000), bid="0.30", ask="0.31")
+    assert len(proven.among([low, high, higher])) == 3
+    assert len(proven.among([low, higher])) == 1
+    low.market = replace(low.market, fees=None)
+    assert proven.among([low, higher]) == ()
+
+    windows = [a_window("five", 84_000.0), a_window("fifteen", 84_100.0)]
+    assert [side.watched for side in proven.among(windows)[0].sides] == windows
+    windows[0].stated_strike = 84_200.0
+    assert [side.watched for side in proven.among(windows)[0].sides] == windows[::-1]
+    windows[0].stated_strike = None
+    assert proven.among(windows) == ()
+
+
+def a_window(name: str, strike: float) -> Watched:
+    window = a_strike(name, Twap(lookback=60), bid="0.49", ask="0.50")
+    window.stated_strike = strike
+    return window
 
 
 def test_a_broken_ladder_is_told_with_all_its_terms() -> None:

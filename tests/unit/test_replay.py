@@ -14,7 +14,17 @@ from pmarb.venue.candles import Candle
 from services.replay.__main__ import main
 from services.replay.references import Candles, Reference
 from services.replay.run import Parameters, replay
-from tests.scanning import DOWN_TOKEN, SHARED, START, UP_TOKEN, a_book_frame, a_market, walk_of, write_tape
+from tests.scanning import (
+    DOWN_TOKEN,
+    SHARED,
+    START,
+    UP_TOKEN,
+    a_book_frame,
+    a_market,
+    gamma_object,
+    walk_of,
+    write_tape,
+)
 from tests.unit.test_rules import ABOVE_TEXT, a_body
 
 
@@ -194,3 +204,26 @@ def test_a_strike_is_traded_and_every_market_of_the_tape_is_accounted_for(tmp_pa
     assert all(sample.happened and sample.model > 0.9 for sample in found.evidence.samples)
     assert found.evidence.samples
     assert all(sample.at >= (noon - 2000) * NANOS for sample in found.evidence.samples)
+
+
+def test_a_window_of_four_hours_keeps_the_reference_of_its_beginning(tmp_path: Path) -> None:
+    """Ticks are kept for two hours; three and a half hours in, the price to beat must still be known."""
+    slug = f"btc-updown-4h-{START}"
+    market = a_market(slug=slug, family="4h", closes_at=(START + 14_400) * NANOS)
+    first, asked = START - 2400, START + 14_000
+    with tape.TapeWriter(tmp_path / "4h.tape.jsonl.zst", fields={"venue": "polymarket"}, level=1) as writer:
+        writer.add(t=first * NANOS, src="gamma", msg=gamma_object(market))
+        for second, price in enumerate(walk_of(3, start=first, seconds=asked - first), start=first):
+            at = second * NANOS
+            spot = {"e": "trade", "s": "BTCUSDT", "p": f"{price:.8f}", "E": second * 1000, "T": second * 1000}
+            writer.add(t=at, src="spot.binance", msg=spot)
+            payload = {"symbol": "btc/usd", "timestamp": second * 1000, "value": price}
+            told = {"topic": "crypto_prices_chainlink", "type": "update", "payload": payload}
+            writer.add(t=at, src="rtds", msg=told)
+            if second == asked - 1:
+                for token in (UP_TOKEN, DOWN_TOKEN):
+                    writer.add(t=at, src="clob.market", msg=a_book_frame(token, second))
+                writer.add(t=at, src="spot.binance", msg=spot)
+    (found,) = replay([tmp_path / "4h.tape.jsonl.zst"], Parameters()).tapes
+    assert "reference_missing" not in found.skips, found.skips
+    assert found.families["4h"]["priced"] == 1
