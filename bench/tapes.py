@@ -1,5 +1,6 @@
 """Recorded data through the rules, beside a loop that only decodes it, and what the scanner costs on the way."""
 
+import asyncio
 import gc
 import tempfile
 import time
@@ -10,19 +11,30 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from bench import nautilus
 from bench.measure import Measured, compared, timed
+from bench.sandbox import sandbox
 from pmarb.domain.underlying import Underlying
 from pmarb.domain.values import NANOS
 from pmarb.venue import tape
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceChangeFrame, frames, plain, rtds, spot
+from pmarb.venue.public import sandbox as reached
+from pmarb.venue.schedule import LISTED
+from services.recorder.service import RecorderService
+from services.recorder.spool import Spool
 from services.replay.run import replay
 from services.scanner.decide import Watched, find
 from tests.scanning import SHARED, START, UP_TOKEN, a_watched, an_underlying, limits, write_tape
 
 ROUNDS: Final = 3
 CALLS: Final = 4000
+SPEED: Final = 30
+RECORDED_S: Final = 1200
+"""Venue seconds of a sandbox, recorded in forty of ours."""
+RECORDED: Final = ("5m", "15m", "4h", *LISTED)
 DECODERS: Final[dict[str, Callable[[bytes], object]]] = {
     "clob.market": frames,
     "rtds": rtds,
@@ -33,24 +45,44 @@ DECODERS: Final[dict[str, Callable[[bytes], object]]] = {
 def run() -> list[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         paths = sorted((SHARED / "tapes").glob("*.tape.jsonl.zst")) or [_written(Path(folder))]
-        rows = [_replayed(paths)]
+        rows = [_replayed("replay events", paths)]
         rows += nautilus.run(paths, rows[0])
+        rows.append(_replayed("replay events of every feed", asyncio.run(_recorded(Path(folder) / "recorded"))))
     return [*rows, _tick(), _market(), _book_message()]
 
 
-def _replayed(paths: list[Path]) -> Measured:
+def _replayed(name: str, paths: list[Path]) -> Measured:
     """Events a second of one process; the baseline decodes every line and every message and does nothing with them."""
     events = sum(1 for path in paths for _ in tape.raw_lines(path))
     ours, bare = _alone(_replay, paths), _alone(_decode_only, paths)
     rate = events / ours
     return Measured(
-        name="replay events",
+        name=name,
         unit="/s",
         median=rate,
         p99=rate,
         baseline_name="decoded and dropped",
         baseline=events / bare,
     )
+
+
+async def _recorded(folder: Path) -> list[Path]:
+    """Tapes of a sandbox with all feeds and families: on the recorded ones most looks end before anything is priced."""
+    with sandbox("--seed", "5", "--speed", str(SPEED), "--families", ",".join(RECORDED)) as ready:
+        async with httpx.AsyncClient(timeout=5) as http:
+            urls, clock = await reached(http, ready["sandbox"].removesuffix("/sandbox"))
+            spool = Spool(folder, venue="sandbox", rotate_s=3600, rotate_bytes=1 << 30)
+            recorder = RecorderService(
+                urls=urls,
+                clock=clock,
+                http=http,
+                spool=spool,
+                assets=("btc", "eth"),
+                families=RECORDED,
+                seconds=RECORDED_S,
+            )
+            await recorder.run(asyncio.Event())
+    return spool.tapes
 
 
 def _alone(action: Callable[[list[Path]], None], paths: list[Path]) -> float:
