@@ -1,6 +1,6 @@
 """A market's rules, and whether the venue states others than before."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -38,12 +38,21 @@ class RuleBook:
 
     def __init__(self) -> None:
         self._told: dict[str, dict[str, str]] = {}
+        self._refined: set[str] = set()
 
-    def news(self, market: MarketInfo, *, refined_at: float | None, now: int) -> MarketRules | None:
-        """What to tell: rules not told yet. `refined_at` is the middle at which the venue made the tick finer."""
+    def unexplained(self, market: MarketInfo, middles: Iterable[float]) -> bool:
+        """Whether its tick became finer before our eyes and none of these is extreme: the middles of its books, now
+        and when it did."""
+        before = self._told.get(market.slug)
+        return before is not None and _tick(before) == COARSE and market.tick == FINE and not self._own(market, middles)
+
+    def news(self, market: MarketInfo, *, middles: Iterable[float], now: int) -> MarketRules | None:
+        """What to tell: rules not told yet. A tick that the venue refined by its own rule is told as it was before."""
         rules, before = rules_of(market), self._told.get(market.slug)
-        if before is not None and _refined(before["tick"], market.tick, refined_at):
-            rules["tick"] = before["tick"]
+        if before is None and market.tick == FINE:
+            self._refined.add(market.slug)  # Nobody saw it happen, and three of four windows do it
+        if (before is None or _tick(before) == COARSE) and market.tick == FINE and self._own(market, middles):
+            rules["tick"] = f"{COARSE}"
         if rules == before:
             return None
         return MarketRules(
@@ -65,9 +74,16 @@ class RuleBook:
 
     def keep(self, slugs: Iterable[str]) -> None:
         """Forget all others."""
-        self._told = {slug: self._told[slug] for slug in slugs if slug in self._told}
+        kept = set(slugs)
+        self._told = {slug: rules for slug, rules in self._told.items() if slug in kept}
+        self._refined &= kept
+
+    def _own(self, market: MarketInfo, middles: Iterable[float]) -> bool:
+        """Whether the finer tick is the venue's usual doing: once seen so, it is for the market's life."""
+        if any(not EXTREME < middle < 1 - EXTREME for middle in middles):
+            self._refined.add(market.slug)
+        return market.slug in self._refined
 
 
-def _refined(before: str, tick: Decimal, at: float | None) -> bool:
-    extreme = at is not None and not EXTREME < at < 1 - EXTREME
-    return extreme and (Decimal(before), tick) == (COARSE, FINE)
+def _tick(rules: Mapping[str, str]) -> Decimal:
+    return Decimal(rules["tick"])

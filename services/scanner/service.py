@@ -53,6 +53,8 @@ SETS_AT_ONCE: Final = 50
 HEAL_PAUSE: Final = 1.0
 REREAD_EVERY: Final = 1.0
 """Real seconds from one market whose rules are read again to the next: all of ours within some seconds."""
+STREAM_LATE: Final = 1.0
+"""Real seconds after which the stream has told what an answer over HTTP said already."""
 
 
 class ScannerService:
@@ -181,12 +183,14 @@ class ScannerService:
         except (VenueUnavailable, ParseError) as error:
             log.warning("rules_unread", slug=slug, reason=str(error))
             return
-        if market is None or slug not in self.board.slugs:
+        if market is None or slug not in self.board.slugs or market.closes_at <= self._clock.now():
             return
-        told, new = (
-            self._rules.knows(slug),
-            self._rules.news(market, refined_at=self._refined_at(market), now=self._clock.now()),
-        )
+        if self._rules.unexplained(market, self._middles(market)):
+            await asyncio.sleep(STREAM_LATE)  # The answer may be ahead of the stream
+            if slug not in self.board.slugs:
+                return
+        told = self._rules.knows(slug)
+        new = self._rules.news(market, middles=self._middles(market), now=self._clock.now())
         if new is None:
             return
         try:
@@ -200,10 +204,11 @@ class ScannerService:
             await self.feed.unwatch(self.board.drop(slug))
             await self._take_on(market)
 
-    def _refined_at(self, market: MarketInfo) -> float | None:
-        """The middle at which the venue made the tick of this market finer, None if it did not."""
-        books = (self.feed.kept(token) for token in market.tokens)
-        return next((book.refined_at for book in books if book.refined_at is not None), None)
+    def _middles(self, market: MarketInfo) -> list[float]:
+        """The middles of its books, now and when the venue made their ticks finer, as far as they are known."""
+        books = [self.feed.kept(token) for token in market.tokens]
+        now = [(book.bid + book.ask) / 2 for book in books if not book.empty]
+        return now + [book.refined_at for book in books if book.refined_at is not None]
 
     async def _share(self) -> None:
         try:

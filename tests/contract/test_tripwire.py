@@ -1,12 +1,15 @@
 """Rules that the venue changes in mid-run halt that market, with old and new, until a person acknowledges it."""
 
 import asyncio
+import contextlib
+import json
 import os
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -131,22 +134,60 @@ def inject_all(start: Callable[..., Risk], redis_url: str, database_url: str, tm
     with running_sandbox(*options) as ready, httpx.Client(timeout=10) as http:
         env = {"SANDBOX_URL": ready["clob"], "CLOCK_ANCHOR_NS": str(ready["clock"]["anchor_ns"])}
         risk = start(**env)
-        environment = os.environ | env | {
-            "REDIS_URL": redis_url, "DATABASE_URL": database_url, "HEARTBEAT_FILE": str(tmp_path / "scanner.beat"),
-            "MEMBER": "scanner", "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}", "FAMILIES": "5m,15m,4h",
-        }  # fmt: skip
-        with (tmp_path / "scanner.log").open("wb") as log:
-            scanner = subprocess.Popen([sys.executable, "-m", "services.scanner"], env=environment, stderr=log)
-        try:
+        with scanning(env | {"FAMILIES": "5m,15m,4h"}, redis_url, database_url, tmp_path):
             until(database_url, "SELECT count(DISTINCT series) FROM market_rules", lambda n: n >= 6)
             for market, (change, _) in CHANGES.items():
                 body = {"kind": "market_changed", "market": market, **change}
                 http.post(f"{ready['sandbox']}/faults", json=body).raise_for_status()
             until(database_url, "SELECT count(DISTINCT series) FROM market_rules WHERE changed <> ''", lambda n: n == 5)
-        finally:
-            scanner.terminate()
-            scanner.wait(timeout=15)
     return risk
+
+
+@contextlib.contextmanager
+def scanning(env: dict[str, str], redis_url: str, database_url: str, folder: Path) -> Iterator[None]:
+    """A scanner at work."""
+    environment = os.environ | env | {
+        "REDIS_URL": redis_url, "DATABASE_URL": database_url, "HEARTBEAT_FILE": str(folder / "scanner.beat"),
+        "MEMBER": "scanner", "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",
+    }  # fmt: skip
+    with (folder / "scanner.log").open("ab") as log:
+        scanner = subprocess.Popen([sys.executable, "-m", "services.scanner"], env=environment, stderr=log)
+    try:
+        yield
+    finally:
+        scanner.terminate()
+        scanner.wait(timeout=15)
+
+
+async def test_ticks_that_the_venue_refines_itself_halt_nothing_whoever_was_there_to_see_it(
+    start: Callable[..., Risk],  # noqa: F811
+    redis_url: str,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    """Most windows end on the finer tick: one scanner sees it happen, the next one only that it has happened."""
+    wild = tmp_path / "wild.json"  # Windows are as good as decided long before they end
+    wild.write_text(
+        json.dumps({"name": "wild", "knobs": {"sigma_window_sd": 0, "jumps_per_hour": 120, "jump_bps": 20}})
+    )
+    options = ("--speed", "10", "--families", "5m", "--seed", "4", "--scenario", str(wild))
+    with running_sandbox(*options) as ready, Ground(ready=ready) as ground:
+        clock = {"CLOCK_SPEED": "10", "CLOCK_ANCHOR_NS": str(ready["clock"]["anchor_ns"])}
+        env = {"SANDBOX_URL": ready["clob"], "FAMILIES": "5m", **clock}
+        risk, refined = start(**env), set[str]()
+        for wanted in (1, 2):
+            with scanning(env, redis_url, database_url, tmp_path):
+                while len(refined) < wanted:  # With time left for the next scanner to come and read its rules
+                    open_ = ground.markets(left_s=100)
+                    refined |= {market.slug for market in open_ if market.tick == Decimal("0.001")}
+                    await asyncio.sleep(0.2)
+        with scanning(env, redis_url, database_url, tmp_path):
+            await asyncio.sleep(10)
+        until(database_url, "SELECT count(*) FROM market_rules WHERE changed <> ''", lambda n: n == 0)
+        assert risk.end() == 0
+    with psycopg.connect(database_url) as connection:
+        known = {row[0] for row in connection.execute("SELECT slug FROM market_rules WHERE rules->>'tick' = '0.01'")}
+    assert refined <= known
 
 
 def changes_by_series(database_url: str) -> dict[str, tuple[str, str, str]]:

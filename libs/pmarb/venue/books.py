@@ -75,10 +75,11 @@ class LocalBook:
         if ts_event < self._floor:
             return False
         bids, asks = _levels(frame.bids), _levels(frame.asks)
-        if frame.tick_size is not None:
-            self.set_tick(str(frame.tick_size))
+        tick = None if frame.tick_size is None else _tick(str(frame.tick_size))
         self._bids, self._asks = bids, asks
         self._bid, self._ask = max(bids, default=0), min(asks, default=UNIT)
+        if tick is not None:
+            self._use(tick)  # Of these prices, not of those before
         self.sized = True
         self._touched(frame.hash, ts_event, ts_init)
         return True
@@ -164,9 +165,9 @@ class LocalBook:
         self._touched(None, milliseconds(frame.timestamp), ts_init)
 
     def set_tick(self, text: str) -> None:
-        tick = number(text, "tick size")
-        if not ZERO < tick < 1:
-            raise ParseError(f"tick size was {text[:40]!r}")
+        self._use(_tick(text))
+
+    def _use(self, tick: Decimal) -> None:
         if tick < self.tick:
             self.refined_at = (self.bid + self.ask) / 2
         self.tick = tick
@@ -200,6 +201,13 @@ class LocalBook:
         self.ts_event = ts_event
         self.ts_init = ts_init
         self._built = None
+
+
+def _tick(text: str) -> Decimal:
+    tick = number(text, "tick size")
+    if not ZERO < tick < 1:
+        raise ParseError(f"tick size was {text[:40]!r}")
+    return tick
 
 
 def _levels(levels: list[WireLevel]) -> dict[int, str]:
