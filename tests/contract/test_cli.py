@@ -100,6 +100,10 @@ def test_a_trace_tells_the_life_with_the_time_between_steps(pm_arb: Run, databas
     assert shown.returncode == 0
     for words in ("tick received", "approved by risk", "+2.000", "market resolved", "pnl 2.895"):
         assert words in shown.stdout
+    late = pm_arb("trace", "opp-3").stdout
+    assert "Up won: no share of this order" in late  # Though another order won with the same token
+    assert "pnl" not in late
+    assert "redeemed" not in late
     assert pm_arb("trace", "opp").returncode == 1
     assert "could be any of" in pm_arb("trace", "opp").stderr
     assert "No opportunity begins with" in pm_arb("trace", "zzz").stderr

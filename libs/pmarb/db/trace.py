@@ -1,7 +1,8 @@
 """The life of one opportunity across services, with the time each step took."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg.rows import dict_row
@@ -46,8 +47,12 @@ def trace(connection: Connection, opportunity_id: str) -> Trace | None:
         return None
     steps = [*_judgement(verdict[0])] if verdict else []
     for order in orders:
-        ends = [*_merges(connection, order), *_settlement(connection, order)]
-        steps += [*_order(order, legs=len(orders)), *_trades(connection, order), *ends]
+        trades = _all(
+            connection, "SELECT * FROM trades WHERE order_hash = %s ORDER BY ts_event, trade_id", order["order_hash"]
+        )
+        filled = sum(trade["shares"] for trade in trades if trade["status"] != "failed")
+        merges = _merges(connection, order) if filled else ()
+        steps += [*_order(order, legs=len(orders)), *_trades(trades), *merges, *_settlement(connection, order, filled)]
     steps += _set(connection, opportunity_id)
     return Trace(opportunity_id=opportunity_id, slug=(verdict or orders)[0]["slug"], steps=tuple(steps))
 
@@ -90,9 +95,8 @@ def _order(row: Mapping[str, Any], *, legs: int) -> Iterator[Step]:
     yield Step(name="order stands", detail=outcome, at=row["updated_at"])
 
 
-def _trades(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
-    query: LiteralString = "SELECT * FROM trades WHERE order_hash = %s ORDER BY ts_event, trade_id"
-    for trade in _all(connection, query, order["order_hash"]):
+def _trades(trades: Sequence[Mapping[str, Any]]) -> Iterator[Step]:
+    for trade in trades:
         what = f"{trade['shares']} at {trade['price']} fee {trade['fee']} {trade['status']}"
         yield Step(name="matched", detail=f"{what} {trade['trade_id']}", at=trade["ts_event"])
         if trade["status"] != "provisional":
@@ -117,10 +121,15 @@ def _merges(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(name="merged", detail=f"{detail}, of this side pnl {row['pnl']} after fees", at=row["merged_at"])
 
 
-def _settlement(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
+def _settlement(connection: Connection, order: Mapping[str, Any], filled: Decimal | int) -> Iterator[Step]:
+    """Of all that was held of the token, however many orders bought it; nothing is paid to an order without a fill."""
     for row in _all(connection, "SELECT * FROM settlements WHERE token = %s", order["token"]):
-        result = "won" if row["won"] else "lost"
-        detail = f"{row['outcome']} {result}: {row['shares']} shares pay {row['payout']}, pnl {row['pnl']} after fees"
+        result = f"{row['outcome']} {'won' if row['won'] else 'lost'}"
+        if not filled:
+            yield Step(name="market resolved", detail=f"{result}: no share of this order", at=row["resolved_at"])
+            continue
+        ours = "" if filled == row["shares"] else f"; this order bought {filled}"
+        detail = f"{result}: {row['shares']} shares pay {row['payout']}, pnl {row['pnl']} after fees{ours}"
         yield Step(name="market resolved", detail=detail, at=row["resolved_at"])
         if row["redeemed_at"] and row["payout"]:
             yield Step(name="redeemed", detail=f"{row['payout']} to cash", at=row["redeemed_at"])
