@@ -1,6 +1,7 @@
 """The public feeds and the scanner against a running sandbox."""
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -121,6 +122,33 @@ async def test_a_frozen_socket_is_noticed_and_recovers(venue: Venue) -> None:
     await until(lambda: venue.clock.real() - feed.proven(market.tokens[0]) < NANOS // 2)
     stop.set()
     await running
+
+
+async def test_a_stream_that_is_a_moment_behind_rest_is_not_frozen(tmp_path: Path) -> None:
+    """Nothing moves for two seconds, then REST shows it 0.3 s before the stream does, as often as one likes."""
+    quiet = {"maker_hysteresis": 0.99, "noise_takes_per_minute": 0, "competitors": False, "clob_ws_ms": 300}
+    (tmp_path / "quiet.json").write_text(json.dumps({"name": "quiet", "knobs": quiet}))
+    options = ("--seed", "5", "--families", "15m", "--scenario", str(tmp_path / "quiet.json"))
+    with running_sandbox(*options) as ready:
+        async with httpx.AsyncClient(timeout=5) as http:
+            urls, clock = await sandbox(http, ready["sandbox"].removesuffix("/sandbox"))
+            market = await Venue(ready=ready, urls=urls, clock=clock, http=http).market(ahead=1)
+            feed = MarketFeed(ws_url=urls.ws_market, clob_url=urls.clob, clock=clock, http=http)
+            stop = asyncio.Event()
+            running = asyncio.create_task(feed.run(stop))
+            await feed.watch(market.tokens)
+            await until(lambda: feed.book(market.tokens[0]) and feed.counters.frames)
+            for times in range(1, 5):
+                snapshots, frames = feed.counters.snapshots, feed.counters.frames
+                await asyncio.sleep(2)
+                assert feed.counters.frames == frames, "it was quiet"
+                moved = {"kind": "market_mispriced", "market": market.slug, "by": 0.05 * times, "seconds": 600}
+                (await http.post(f"{ready['sandbox']}/faults", json=moved)).raise_for_status()
+                await until(lambda: feed.counters.frames > frames)  # noqa: B023 - asked at once
+                assert feed.counters.snapshots > snapshots, "REST showed it first"
+            assert (feed.counters.frozen, feed.counters.disagreed) == (0, 0)
+            stop.set()
+            await running
 
 
 async def test_prices_arrive_with_history(venue: Venue) -> None:

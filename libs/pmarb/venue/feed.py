@@ -4,7 +4,8 @@
 connection as of its arrival: had another book changed before, we would have been told. A connection that is merely
 quiet is proven by REST instead: after `QUIET` seconds without a frame all its books are fetched, and where they equal
 ours they are proven as of the request. A connection that stays silent while REST shows other books is *frozen*: its
-books count as stale, it is made anew, and only its frames prove anything again. Ages are on the real clock.
+books count as stale, it is made anew, and only its frames prove anything again. REST is ahead of every stream by a
+moment, so that alone is no sign: the stream has `LATE` seconds to tell the same. Ages are on the real clock.
 """
 
 import asyncio
@@ -42,6 +43,7 @@ SHARD: Final = 200
 QUIET: Final = 0.2
 CONFIRM_EVERY: Final = 0.2
 FROZEN_AFTER: Final = 1.5
+LATE: Final = 0.5
 MISSING_AFTER: Final = 0.5
 WATCH_EVERY: Final = 0.05
 BOOKS_A_CALL: Final = 500
@@ -186,6 +188,7 @@ class _Shard:
         self.valid: set[str] = set()
         self.proven = 0
         self._asked = 0
+        self._ahead = 0  # Since when, by our clock, REST shows what the stream has not told; 0 where it has
         self._frozen = False
         self._wanted: set[str] = set()
         self._clob_url = clob_url
@@ -241,9 +244,11 @@ class _Shard:
             if page is None:
                 return False
             found += page
+        known = set(self.valid)
         moved = self._adopt(found)
-        quiet = self.socket.last_frame == before
-        if moved and quiet and self.socket.silence() > FROZEN_AFTER:
+        if not self._ahead and self.socket.last_frame == before and any(book.token in known for book in moved):
+            self._ahead = asked
+        if self._ahead and self._clock.real() - self._ahead > LATE * NANOS and self.socket.silence() > FROZEN_AFTER:
             self._frozen = True
         if not self._frozen and len(tokens) == len(self.books):
             self.proven = max(self.proven, asked)
@@ -296,7 +301,7 @@ class _Shard:
         """Whatever happens until the new connection's books arrive is unseen."""
         self.valid.clear()
         self._wanted.clear()
-        self.proven = 0
+        self.proven = self._ahead = 0
 
     def _on_frame(self, raw: bytes, real: int) -> None:
         self._counters.frames += 1
@@ -306,7 +311,7 @@ class _Shard:
             self._counters.malformed += 1
             return
         self.proven = real
-        self._frozen = False
+        self._ahead, self._frozen = 0, False
         ts_init = self._clock.now()
         changed: dict[str, LocalBook] = {}
         for frame in found:
