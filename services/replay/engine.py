@@ -28,6 +28,7 @@ from services.replay.report import TapeReport
 from services.replay.till import Till, fresh
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
+from services.scanner.references import DISPUTABLE_S
 from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Proven, alone, judge
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))
@@ -46,8 +47,6 @@ HALF: Final = GLANCES // 2
 BOOK_AGE: Final = 5 * NANOS
 """A book about which nothing was heard for so long says nothing of the market's middle."""
 STRIKE_WAIT_S: Final = 120
-DISPUTABLE_S: Final = 30
-"""So long after the opening an average may be told that ours is compared with, as in the scanner."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """A market's rules, and whether the venue states others than before."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -43,15 +43,12 @@ class RuleBook:
     def unexplained(self, market: MarketInfo, middles: Iterable[float]) -> bool:
         """Whether its tick became finer before our eyes and none of these is extreme: the middles of its books, now
         and when it did."""
-        before = self._told.get(market.slug)
-        return before is not None and _tick(before) == COARSE and market.tick == FINE and not self._own(market, middles)
+        return self._finer(market) and not self._own(market, middles)
 
     def news(self, market: MarketInfo, *, middles: Iterable[float], now: int) -> MarketRules | None:
         """What to tell: rules not told yet. A tick that the venue refined by its own rule is told as it was before."""
         rules, before = rules_of(market), self._told.get(market.slug)
-        if before is None and market.tick == FINE:
-            self._refined.add(market.slug)  # Nobody saw it happen, and three of four windows do it
-        if (before is None or _tick(before) == COARSE) and market.tick == FINE and self._own(market, middles):
+        if self._finer(market) and self._own(market, middles):
             rules["tick"] = f"{COARSE}"
         if rules == before:
             return None
@@ -78,12 +75,14 @@ class RuleBook:
         self._told = {slug: rules for slug, rules in self._told.items() if slug in kept}
         self._refined &= kept
 
+    def _finer(self, market: MarketInfo) -> bool:
+        """Whether its tick is fine, and was not told so."""
+        told = self._told.get(market.slug)
+        return market.tick == FINE and (told is None or Decimal(told["tick"]) == COARSE)
+
     def _own(self, market: MarketInfo, middles: Iterable[float]) -> bool:
-        """Whether the finer tick is the venue's usual doing: once seen so, it is for the market's life."""
-        if any(not EXTREME < middle < 1 - EXTREME for middle in middles):
+        """Whether the finer tick is the venue's usual doing: once taken so, it is for the market's life."""
+        unseen = market.slug not in self._told  # Nobody saw it happen, and three of four windows do it
+        if unseen or any(not EXTREME < middle < 1 - EXTREME for middle in middles):
             self._refined.add(market.slug)
         return market.slug in self._refined
-
-
-def _tick(rules: Mapping[str, str]) -> Decimal:
-    return Decimal(rules["tick"])

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from pmarb.db.views import Connection
 from pmarb.domain.orders import EXIT_LEG, is_exit
+from pmarb.domain.values import ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def trace(connection: Connection, opportunity_id: str) -> Trace | None:
         trades = _all(
             connection, "SELECT * FROM trades WHERE order_hash = %s ORDER BY ts_event, trade_id", order["order_hash"]
         )
-        filled = sum(trade["shares"] for trade in trades if trade["status"] != "failed")
+        filled = sum((trade["shares"] for trade in trades if trade["status"] != "failed"), ZERO)
         merges = _merges(connection, order) if filled else ()
         steps += [*_order(order, legs=len(orders)), *_trades(trades), *merges, *_settlement(connection, order, filled)]
     steps += _set(connection, opportunity_id)
@@ -121,14 +122,14 @@ def _merges(connection: Connection, order: Mapping[str, Any]) -> Iterator[Step]:
         yield Step(name="merged", detail=f"{detail}, of this side pnl {row['pnl']} after fees", at=row["merged_at"])
 
 
-def _settlement(connection: Connection, order: Mapping[str, Any], filled: Decimal | int) -> Iterator[Step]:
+def _settlement(connection: Connection, order: Mapping[str, Any], filled: Decimal) -> Iterator[Step]:
     """Of all that was held of the token, however many orders bought it; nothing is paid to an order without a fill."""
     for row in _all(connection, "SELECT * FROM settlements WHERE token = %s", order["token"]):
         result = f"{row['outcome']} {'won' if row['won'] else 'lost'}"
         if not filled:
             yield Step(name="market resolved", detail=f"{result}: no share of this order", at=row["resolved_at"])
             continue
-        ours = "" if filled == row["shares"] else f"; this order bought {filled}"
+        ours = "" if filled == row["shares"] else f"; of this order {order['side']} {filled}"
         detail = f"{result}: {row['shares']} shares pay {row['payout']}, pnl {row['pnl']} after fees{ours}"
         yield Step(name="market resolved", detail=detail, at=row["resolved_at"])
         if row["redeemed_at"] and row["payout"]:
