@@ -11,8 +11,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from bench import nautilus
 from bench.measure import Measured, compared, timed
 from bench.sandbox import sandbox
@@ -21,12 +19,10 @@ from pmarb.domain.values import NANOS
 from pmarb.venue import tape
 from pmarb.venue.books import LocalBook
 from pmarb.venue.parse import PriceChangeFrame, frames, plain, rtds, spot
-from pmarb.venue.public import sandbox as reached
 from pmarb.venue.schedule import LISTED
-from services.recorder.service import RecorderService
-from services.recorder.spool import Spool
 from services.replay.run import replay
 from services.scanner.decide import Watched, find
+from tests.recordings import recorded
 from tests.scanning import SHARED, START, UP_TOKEN, a_watched, an_underlying, limits, write_tape
 
 ROUNDS: Final = 3
@@ -34,7 +30,7 @@ CALLS: Final = 4000
 SPEED: Final = 30
 RECORDED_S: Final = 1200
 """Venue seconds of a sandbox, recorded in forty of ours."""
-RECORDED: Final = ("5m", "15m", "4h", *LISTED)
+FAMILIES: Final = ("5m", "15m", "4h", "1h", "daily", *LISTED)
 DECODERS: Final[dict[str, Callable[[bytes], object]]] = {
     "clob.market": frames,
     "rtds": rtds,
@@ -68,20 +64,8 @@ def _replayed(name: str, paths: list[Path]) -> Measured:
 
 async def _recorded(folder: Path) -> list[Path]:
     """Tapes of a sandbox with all feeds and families: on the recorded ones most looks end before anything is priced."""
-    with sandbox("--seed", "5", "--speed", str(SPEED), "--families", ",".join(RECORDED)) as ready:
-        async with httpx.AsyncClient(timeout=5) as http:
-            urls, clock = await reached(http, ready["sandbox"].removesuffix("/sandbox"))
-            spool = Spool(folder, venue="sandbox", rotate_s=3600, rotate_bytes=1 << 30)
-            recorder = RecorderService(
-                urls=urls,
-                clock=clock,
-                http=http,
-                spool=spool,
-                assets=("btc", "eth"),
-                families=RECORDED,
-                seconds=RECORDED_S,
-            )
-            await recorder.run(asyncio.Event())
+    with sandbox("--seed", "5", "--speed", str(SPEED), "--families", ",".join(FAMILIES)) as ready:
+        spool, _ = await recorded(ready, folder, families=FAMILIES, seconds=RECORDED_S)
     return spool.tapes
 
 

@@ -16,24 +16,20 @@ from pmarb.domain.values import NANOS
 from pmarb.venue import tape
 from pmarb.venue.feed import SHARD
 from pmarb.venue.polybolt import PriceKeys
-from pmarb.venue.public import VenueUrls, sandbox, sandbox_keys
+from pmarb.venue.public import VenueUrls
 from pmarb.venue.schedule import LISTED
 from services.recorder.market import MarketChannel
 from services.recorder.prices import PriceChannels
-from services.recorder.service import RecorderService
 from services.recorder.spool import PART, Received, Spool
 from services.replay.report import TapeReport
 from services.replay.run import Parameters, replay
 from tests.conftest import running_sandbox
 from tests.contract.test_sets_found import anchor_for_the_evening
+from tests.recordings import a_spool, recorded
 from tests.waiting import PATIENCE_S
 
 T = 1_795_000_000 * NANOS
 SPEED = 45
-
-
-def a_spool(folder: Path, *, rotate_s: float = 3600, rotate_bytes: int = 1 << 30) -> Spool:
-    return Spool(folder, venue="sandbox", rotate_s=rotate_s, rotate_bytes=rotate_bytes)
 
 
 def test_frames_come_back_as_they_were_received_each_on_its_line(tmp_path: Path) -> None:
@@ -157,47 +153,23 @@ async def test_credentials_that_a_venue_repeats_reach_no_tape() -> None:
     assert not [raw for _, raw in kept if b"the-" in raw]
 
 
-async def recorded(folder: Path, families: Sequence[str], *, seed: int) -> tuple[Spool, PriceKeys, TapeReport]:
+async def lived(folder: Path, families: Sequence[str], *, seed: int) -> tuple[Spool, PriceKeys, TapeReport]:
     """Eleven minutes of a sandbox, and their replay."""
-    options = (
-        "--seed",
-        str(seed),
-        "--scenario",
-        "slow_makers",
-        "--speed",
-        str(SPEED),
-        "--families",
-        ",".join(families),
-    )
+    options = ("--seed", str(seed), "--scenario", "slow_makers", "--families", ",".join(families))
     evening = anchor_for_the_evening(time.time_ns(), speed=SPEED)  # Around noon in New York the listed ones all end
-    with running_sandbox(*options, "--anchor-ns", str(evening)) as ready:
+    with running_sandbox(*options, "--speed", str(SPEED), "--anchor-ns", str(evening)) as ready:
         async with asyncio.timeout(PATIENCE_S):
-            http = httpx.AsyncClient(timeout=5)
-            root = ready["sandbox"].removesuffix("/sandbox")
-            urls, clock = await sandbox(http, root)
-            keys = await sandbox_keys(http, root)
-            spool = a_spool(folder)
-            recorder = RecorderService(
-                urls=urls,
-                clock=clock,
-                http=http,
-                spool=spool,
-                assets=("btc", "eth"),
-                families=tuple(families),
-                keys=keys,
-                seconds=660,
-            )
-            await recorder.run(asyncio.Event())
+            spool, keys = await recorded(ready, folder, families=families, seconds=660)
     return spool, keys, replay(spool.tapes, Parameters(model_weight=1.0)).tapes[0]
 
 
 async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
     families = ("5m", *LISTED)
-    spool, keys, report = await recorded(tmp_path / "5", families, seed=5)
+    spool, keys, report = await lived(tmp_path / "5", families, seed=5)
     for seed in (6, 7):  # A busy machine may miss the ticks that settle a window, or a family's one moment
         if report.settlement.computed and all(report.families[family]["priced"] for family in families):
             break
-        spool, keys, report = await recorded(tmp_path / str(seed), families, seed=seed)
+        spool, keys, report = await lived(tmp_path / str(seed), families, seed=seed)
     head = tape.header(spool.tapes[0])
     assert head["markets"] >= 4
     assert spool.undecodable == 0
