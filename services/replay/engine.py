@@ -16,7 +16,7 @@ from pmarb.domain.book import Book
 from pmarb.domain.market import UP, ExchangeRule, MarketInfo, SpotTick
 from pmarb.domain.messages import Opportunity
 from pmarb.domain.underlying import Stamp, Underlying
-from pmarb.domain.updown import Fair, by_ticks, fair_value, settled_by
+from pmarb.domain.updown import DISPUTABLE_S, Fair, by_ticks, fair_value, settled_by
 from pmarb.domain.values import NANOS, ONE, ZERO
 from pmarb.venue.books import LocalBook, MirrorBook
 from pmarb.venue.candles import Candle
@@ -28,7 +28,6 @@ from services.replay.report import TapeReport
 from services.replay.till import Till, fresh
 from services.risk.decide import Limits as RiskLimits
 from services.scanner.decide import Cooldown, Limits, Skip, SkipReason, Watched, find, unfed_for
-from services.scanner.references import DISPUTABLE_S
 from services.scanner.relations import SET_COOLDOWN_S, SETS_EVERY, Proven, alone, judge
 
 _TIMING: Final = frozenset((SkipReason.NOT_OPEN, SkipReason.TOO_EARLY, SkipReason.TOO_LATE))

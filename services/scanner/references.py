@@ -32,7 +32,6 @@ ASK_EVERY: Final = 5.0  # Real
 GIVE_UP_S: Final = 1800  # Venue
 FORGET_AFTER: Final = 3600 * NANOS
 KEPT_ERRORS: Final = 500
-DISPUTABLE_S: Final = 30  # Venue: how long a feed may take to tell an average that ours is compared with
 
 
 class CandleSource(Protocol):
@@ -113,7 +112,7 @@ class References:
             case Touch():
                 return True
             case Twap() | SpotTick() | HourCandle() | NoonToNoon():
-                return market.slug not in self.values or now <= market.opens_at + DISPUTABLE_S * NANOS
+                return market.slug not in self.values or now <= market.opens_at + updown.DISPUTABLE_S * NANOS
             case _:
                 return False
 
@@ -129,7 +128,7 @@ class References:
         }
 
     async def _learn(self, market: MarketInfo, now: int) -> None:
-        if isinstance(market.settlement, Twap) and now <= market.opens_at + DISPUTABLE_S * NANOS:
+        if isinstance(market.settlement, Twap) and now <= market.opens_at + updown.DISPUTABLE_S * NANOS:
             self._compare_feeds(market)
         match market.settlement:
             case Twap() | SpotTick() if market.slug not in self.values:

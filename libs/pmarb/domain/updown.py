@@ -16,6 +16,9 @@ AVERAGED_S: Final = 60
 LARGE_BPS: Final = 1.0
 """More than twice the largest error ever measured of a price to beat made from ticks (quant.md 1.2)."""
 
+DISPUTABLE_S: Final = 30
+"""Venue seconds that a feed may take to tell an average that ours is compared with."""
+
 __all__ = ["DEFAULT_MODEL", "Fair", "Missing", "Model", "fair_value", "final", "reference", "settled_by"]
 
 
