@@ -25,15 +25,13 @@ _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # Loaded 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to run. `grace` is how long it may take to stop; `dies_with` is the signal it gets should we be killed;
-    `nice` is added to its niceness: 0 for what an order waits for, more for what can wait."""
+    """What to run. `grace` is how long it may take to stop; `dies_with` is the signal it gets should we be killed."""
 
     name: str
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     grace: float = 10.0
     dies_with: int = signal.SIGKILL
-    nice: int = 0
 
 
 class WrongSettings(RuntimeError):
@@ -113,7 +111,7 @@ class Child:
                 stdout=said,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us: we stop them in order
-                preexec_fn=lambda: _begin(program),
+                preexec_fn=lambda: _begin(program.dies_with),
             )
         finally:
             os.close(said)
@@ -165,8 +163,7 @@ async def _next_look() -> None:
     await asyncio.sleep(LISTEN_EVERY - now % LISTEN_EVERY)
 
 
-def _begin(program: Program) -> None:
+def _begin(dies_with: int) -> None:
     """In the child, before it becomes the program: the kernel signals it when our process ends, however it ends."""
-    os.nice(program.nice)
     if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, program.dies_with)
+        _libc.prctl(_PR_SET_PDEATHSIG, dies_with)

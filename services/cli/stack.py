@@ -26,7 +26,6 @@ from services.cli.runfile import RunFile
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 SERVICES: Final = ("risk", "executor", "alerter", "console", "scanner")  # Who finds starts when all others are ready
-CAN_WAIT: Final = 10  # Niceness of what no order waits for; the venue would be on another machine
 STOP_ORDER: Final = ("scanner", "risk", "executor", "alerter", "console", "sandbox")
 READY_WITHIN: Final = 60.0  # Seconds
 LOOK_EVERY: Final = 1.0  # Seconds
@@ -160,7 +159,7 @@ class Stack:
         port = self.environment["SANDBOX_URL"].rpartition(":")[2]
         options = ["--port", port, "--seed", str(self.plan.seed), "--scenario", self.plan.scenario, "--json"]
         arguments = ("-m", "services.sandbox", *options)
-        return Program(name="sandbox", arguments=arguments, environment=self._own("sandbox"), nice=CAN_WAIT)
+        return Program(name="sandbox", arguments=arguments, environment=self._own("sandbox"))
 
     def _service(self, name: str) -> Program:
         environment = self._own(name)
@@ -168,8 +167,7 @@ class Stack:
             port = free_port(self.plan.console_port)
             environment |= {"CONSOLE_PORT": str(port), "CONSOLE_HOST": "127.0.0.1"}
             self.console_url = f"http://127.0.0.1:{port}"
-        nice = CAN_WAIT if name in ("alerter", "console") else 0
-        program = Program(name=name, arguments=("-m", f"services.{name}"), environment=environment, nice=nice)
+        program = Program(name=name, arguments=("-m", f"services.{name}"), environment=environment)
         if name != "executor":
             return program
         return replace(program, grace=EXECUTOR_GRACE, dies_with=signal.SIGTERM)  # It must cancel what is open
