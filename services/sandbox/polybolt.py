@@ -164,13 +164,14 @@ class PolyBolt:
             return
         client.push_json({"op": "subscribed", **answer})
         client.topics[topic] = 0
-        client.push_json(self._snapshot(client, topic))
-        self._push_underway(client, topic)
+        last = self._published(topic)  # Asked once: time goes on while a snapshot is made
+        client.push_json(self._snapshot(client, topic, last=last))
+        self._push_underway(client, topic, after=last)
 
-    def _push_underway(self, client: PriceClient, topic: Topic) -> None:
+    def _push_underway(self, client: PriceClient, topic: Topic, *, after: int) -> None:
         """What was made before the client came and reaches everybody after: the snapshot does not hold it."""
         now_ns, lag_ms = self._clock.now_ns(), float(getattr(self.scenario, LAG_MS[topic.channel]))
-        for second in range(self._published(topic) + 1, self._stepped + 1):
+        for second in range(after + 1, self._stepped + 1):
             payload = self._point(topic, second) | self._about(topic)
             left_ms = lag_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._envelope(client, topic, payload), delay_ms=left_ms)
@@ -181,9 +182,8 @@ class PolyBolt:
         by_time = (self._clock.now_ns() - lag_ns) // SECOND_NS
         return min(by_time, self._stepped or by_time)
 
-    def _snapshot(self, client: PriceClient, topic: Topic) -> dict[str, Any]:
-        """The last two minutes that have already been published."""
-        last = self._published(topic)
+    def _snapshot(self, client: PriceClient, topic: Topic, *, last: int) -> dict[str, Any]:
+        """Two minutes, up to the second `last`."""
         points = [self._point(topic, second) for second in range(last - SNAPSHOT_S + 1, last + 1)]
         return self._envelope(client, topic, {"data": points} | self._about(topic)) | {"snapshot": True}
 

@@ -87,13 +87,14 @@ class Rtds:
                     client.wanted.discard(subscription)
                 elif subscription not in client.wanted:
                     client.wanted.add(subscription)
-                    client.push_json(self._history(subscription))
-                    self._push_underway(client, subscription)
+                    last = self._published(topic)  # Asked once: time goes on while a history is made
+                    client.push_json(self._history(subscription, last=last))
+                    self._push_underway(client, subscription, after=last)
 
-    def _push_underway(self, client: RtdsClient, subscription: Subscription) -> None:
+    def _push_underway(self, client: RtdsClient, subscription: Subscription, *, after: int) -> None:
         """Ticks that were made before the client came and reach everybody after: its history does not hold them."""
         now_ns, delay_ms = self._clock.now_ns(), self._delay_ms(subscription.topic)
-        for second in range(self._published(subscription.topic) + 1, self._stepped + 1):
+        for second in range(after + 1, self._stepped + 1):
             left_ms = delay_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._update(subscription, second), delay_ms=left_ms)
 
@@ -105,9 +106,8 @@ class Rtds:
         by_time = (self._clock.now_ns() - int(self._delay_ms(topic) * MS_NS)) // SECOND_NS
         return min(by_time, self._stepped or by_time)
 
-    def _history(self, subscription: Subscription) -> dict[str, Any]:
-        """The last two minutes that have already been published on this topic."""
-        last = self._published(subscription.topic)
+    def _history(self, subscription: Subscription, *, last: int) -> dict[str, Any]:
+        """Two minutes of this topic, up to the second `last`."""
         value = self._value_of(subscription)
         data = [
             {"timestamp": second * 1000, "value": value(second)} for second in range(last - HISTORY_TICKS + 1, last + 1)

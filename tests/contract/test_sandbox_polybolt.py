@@ -10,10 +10,18 @@ import websockets
 from tests import sandboxes
 from tests.waiting import PATIENCE_S
 
+SPEED = 100
+
 
 @pytest.fixture(scope="module")
 def ready():
     with sandboxes.running("--scenario", "instant", "--speed", "10") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hurried():
+    with sandboxes.running("--scenario", "efficient", "--speed", str(SPEED)) as made:
         yield made
 
 
@@ -58,6 +66,40 @@ async def test_a_snapshot_and_then_numbered_ticks(ready):
     assert all(frame["v"] == 1 and frame["payload"]["source"] == "chainlink" for frame in frames)
     stamps = [frame["payload"]["timestamp"] for frame in frames[1:]]
     assert stamps == [stamps[0], stamps[0] + 1000, stamps[0] + 2000]
+
+
+async def read(socket) -> Any:
+    async with asyncio.timeout(PATIENCE_S):
+        while '"payload"' not in (heard := await socket.recv()):
+            pass
+    return json.loads(heard)["payload"]
+
+
+async def told(socket) -> int:
+    """Seconds without a hole that a subscription begins with: two minutes in one message, then three ticks."""
+    stamps = [point["timestamp"] for point in (await read(socket))["data"]]
+    stamps += [(await read(socket))["timestamp"] for _ in range(3)]
+    assert stamps == list(range(stamps[0], stamps[0] + 1000 * len(stamps), 1000))
+    return len(stamps)
+
+
+@pytest.mark.parametrize("nth", range(30))
+async def test_no_second_is_missing_between_a_snapshot_and_the_first_tick(hurried, nth):
+    """A second of this venue is hardly longer than the making of a snapshot; each time another part of it has gone."""
+    async with websockets.connect(hurried["polybolt"]) as socket:
+        await sign_in(socket, hurried)
+        await asyncio.sleep(nth / 30 / SPEED)
+        await socket.send(json.dumps({"op": "subscribe", "subscriptions": [twap()]}))
+        assert await told(socket) == 123
+
+
+@pytest.mark.parametrize("nth", range(30))
+async def test_no_second_is_missing_between_a_history_and_the_first_tick(hurried, nth):
+    topic = {"topic": "crypto_prices_twap_sixty", "type": "*", "filters": '{"symbol":"btc/usd"}'}
+    async with websockets.connect(hurried["rtds"]) as socket:
+        await asyncio.sleep(nth / 30 / SPEED)
+        await socket.send(json.dumps({"action": "subscribe", "subscriptions": [topic]}))
+        assert await told(socket) == 123
 
 
 async def test_refusals_name_their_reason(ready):
