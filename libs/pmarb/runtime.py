@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.settings import Settings
+from pmarb.waiting import until_set
 
 log = logs.get(__name__)
 
@@ -173,5 +174,4 @@ async def every(seconds: float, action: Callable[[], Awaitable[None]], stop: asy
     """Do `action` now and then every `seconds` (real) until `stop`; what it raises is raised here."""
     while not stop.is_set():
         await action()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), seconds)
+        await until_set(stop, within=seconds)

@@ -1,7 +1,6 @@
 """The alerter: reads every stream, decides, records, delivers."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from pmarb.db import views
 from pmarb.domain.messages import Alert, AlertKind, Priority, Resume, Stream
 from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff, Heartbeat, every, member_name
+from pmarb.waiting import until_set
 from services.alerter import digest
 from services.alerter.channels import Channel
 from services.alerter.courier import Courier
@@ -100,8 +100,7 @@ class Alerter:
             if not waiting:
                 log.info("alerter_standing_by")
             waiting = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 1.0)
+            await until_set(stop, within=1.0)
 
     async def _resume(self) -> None:
         """Remember what went out and send what is owed."""

@@ -75,7 +75,8 @@ class Child:
         ran = process.returncode is None
         self._signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), self.program.grace)
+            async with asyncio.timeout(self.program.grace):
+                await process.wait()
         except TimeoutError:
             self._on_line(self.program.name, f"did not end within {self.program.grace:.0f} s and was killed")
             self._signal(signal.SIGKILL)

@@ -19,6 +19,7 @@ from pmarb.db import views
 from pmarb.domain.values import NANOS
 from pmarb.runtime import until_stopped
 from pmarb.settings import Settings
+from pmarb.waiting import until_set
 from services.cli import live
 from services.cli.audit import examine
 from services.cli.children import WrongSettings
@@ -165,8 +166,7 @@ class Demo:
                     await self._look(ledger, view, f"{left:.0f} s left")
                     if broken.done():
                         broken.result()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), min(LOOK_EVERY, left))
+                    await until_set(stop, within=min(LOOK_EVERY, left))
         finally:
             broken.cancel()
         return time.monotonic() - start
@@ -185,8 +185,7 @@ class Demo:
                 if left <= 0:
                     return
                 await self._look(ledger, view, f"{len(held)} positions left to settle, {left:.0f} s at most")
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+                await until_set(stop, within=LOOK_EVERY)
 
     async def _arrive(self, ledger: views.Connection) -> None:
         """Let the executor hear of what is under way: a stopped one would leave the ledger a step behind the venue."""

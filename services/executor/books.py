@@ -1,7 +1,6 @@
 """The executor's own fresh books: a feed of every market it may trade, and a REST read where it does not vouch."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
@@ -17,6 +16,7 @@ from pmarb.venue.parse import ParseError, rest_books
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.public import LIST_EVERY, Discovery, MarketFeed
 from pmarb.venue.schedule import LISTED, Slot, slots
+from pmarb.waiting import until_set
 
 log = logs.get(__name__)
 
@@ -76,8 +76,7 @@ class LiveBooks:
         feeding = asyncio.create_task(self._feed.run(stop))
         while not stop.is_set():
             await self.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+            await until_set(stop, within=LOOK_EVERY)
         await feeding
 
     async def look(self) -> None:

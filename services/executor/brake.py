@@ -14,6 +14,7 @@ from pmarb.domain.messages import Kill, TradingState
 from pmarb.domain.orders import OrderState
 from pmarb.domain.values import NANOS
 from pmarb.runtime import Backoff
+from pmarb.waiting import until_set
 from services.executor.flatten import GIVE_UP_AFTER, flatten, log_receipt
 from services.executor.shop import Shop, persistently
 
@@ -57,8 +58,7 @@ class Brake:
                 self._shop.braked.set()
                 await self._stopped(state, change, done)
             acted_on = change
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watching.wait(), WATCH_EVERY)
+            await until_set(self._watching, within=WATCH_EVERY)
             self._watching.clear()
 
     async def latch(self, *, who: str, why: str, said_at: int) -> None:
@@ -103,8 +103,7 @@ class Brake:
             with contextlib.suppress(Unavailable):
                 if not await self._doubts():
                     return True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._watching.wait(), WATCH_EVERY)
+            await until_set(self._watching, within=WATCH_EVERY)
             self._watching.clear()
         self.wake()  # What ended it is for `watch` to act on, at once
         return False

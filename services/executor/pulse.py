@@ -15,6 +15,7 @@ from pmarb.db.pool import Unavailable
 from pmarb.domain.orders import Order
 from pmarb.domain.values import NANOS
 from pmarb.venue.port import VenueUnavailable, WrongHeartbeat
+from pmarb.waiting import until_set
 from services.executor.books import BookSource
 from services.executor.inspection import Inspection
 from services.executor.mismatch import HaltReason
@@ -47,8 +48,7 @@ class Pulse:
         while not stop.is_set():
             with contextlib.suppress(Unavailable):  # Silence is the answer while the ledger is away
                 await self.turn()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._shop.clock.in_real(BEAT_EVERY))
+            await until_set(stop, within=self._shop.clock.in_real(BEAT_EVERY))
 
     async def turn(self) -> None:
         """Beat once if an order rests and all is well."""

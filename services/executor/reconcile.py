@@ -1,7 +1,6 @@
 """The slow half: what became of every order, how every market ended, what was paid. One executor at a time does it."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -15,6 +14,7 @@ from pmarb.domain.orders import FillStatus, Trade, Traded
 from pmarb.domain.values import NANOS, ZERO, Side
 from pmarb.runtime import Backoff
 from pmarb.venue.port import Sightings, VenueOrder, VenueTrade, VenueUnavailable
+from pmarb.waiting import until_set
 from services.executor import reports
 from services.executor.decide import VenueView, resolve
 from services.executor.endings import SetEnder
@@ -79,8 +79,7 @@ class Reconciler:
         """Rounds until `done`."""
         backoff = Backoff("venue")
         while not done.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), max(self._shop.clock.in_real(EVERY), LEAST_PAUSE))
+            await until_set(self._woken, within=max(self._shop.clock.in_real(EVERY), LEAST_PAUSE))
             self._woken.clear()
             try:
                 await self._round_if_leading()

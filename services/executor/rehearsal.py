@@ -7,7 +7,6 @@ that sends, and its row is rolled back.
 """
 
 import asyncio
-import contextlib
 from decimal import Decimal
 from typing import Final
 
@@ -20,6 +19,7 @@ from pmarb.domain.market import MarketInfo
 from pmarb.domain.orders import Order, OrderType
 from pmarb.domain.values import MIN_ORDER_SHARES, Side
 from pmarb.venue.port import Intent, TradingVenue, VenueUnavailable
+from pmarb.waiting import until_set
 from services.executor.books import LiveBooks
 
 log = logs.get(__name__)
@@ -41,8 +41,7 @@ class Rehearsal:
             market = self._books.followed()
             if market is not None:
                 await self._once(market)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY)
+            await until_set(stop, within=EVERY)
 
     async def _once(self, market: MarketInfo) -> None:
         try:

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
 from pmarb.runtime import Backoff, Heartbeat, member_name
+from pmarb.waiting import until_set
 from services.risk.settings import TAKE_OVER_AFTER
 
 log = logs.get(__name__)
@@ -30,13 +31,13 @@ async def lead(connection: AsyncConnection[TupleRow], bus: Bus, heartbeat: Heart
         if row is not None and row[0]:
             if await _others(bus):
                 log.info("taking_over", waits_s=TAKE_OVER_AFTER)
-                await _rest(stop, TAKE_OVER_AFTER)
+                await until_set(stop, within=TAKE_OVER_AFTER)
             return not stop.is_set()
         if not waiting:
             log.info("standing_by", reason="another risk service is active")
         waiting = True
         await heartbeat.beat()
-        await _rest(stop, 1.0)
+        await until_set(stop, within=1.0)
     return False
 
 
@@ -57,8 +58,3 @@ async def _others(bus: Bus) -> bool:
     with contextlib.suppress(BusUnavailable):
         return any(member != member_name() for member in await bus.members("risk"))
     return False
-
-
-async def _rest(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

@@ -277,6 +277,7 @@ async def several(ground: Ground, bus: RedisBus, database_url: str, *, at_least:
     pytest.fail("too few orders were written")
 
 
+@pytest.mark.long
 async def test_a_resting_order_has_a_heartbeat_while_risk_lives_and_dies_with_it(
     ground: Ground, maker: SdkVenue, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:

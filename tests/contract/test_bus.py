@@ -9,6 +9,7 @@ import redis as sync_redis
 import redis.asyncio as redis
 
 from pmarb import codec
+from pmarb.bus import connection
 from pmarb.bus.memory import MemoryBroker, MemoryBus
 from pmarb.bus.port import Bus, BusUnavailable, DeadLetter, Policy, TooManyDead
 from pmarb.bus.streams import RedisBus
@@ -250,4 +251,45 @@ async def test_a_full_redis_is_unavailable_until_there_is_room(redis_url: str) -
         finally:
             await client.config_set("maxmemory", "0")
     await bus.publish(an_opportunity())
+    await bus.close()
+
+
+async def test_a_cancellation_ends_whatever_is_under_way_whenever_it_comes(world: World) -> None:
+    """Nothing swallows it: of a service whose other half has died no part may go on."""
+    consumer = world.bus.consumer(group="g", name="n", streams=[Stream.OPPORTUNITIES])
+
+    async def all_day() -> None:
+        while True:
+            await world.bus.beat(service="s", member="m", ttl_ms=1000)
+            await world.bus.publish(an_opportunity())
+            for delivery in await consumer.poll(block_ms=5):
+                await consumer.forward(delivery, an_approval())
+            await world.bus.trim(Stream.OPPORTUNITIES, keep_ms=1000)
+
+    deaf = []
+    for turns in range(150):
+        task = asyncio.create_task(all_day())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
+        if not task.done():
+            deaf.append(turns)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.001)
+    assert deaf == []
+
+
+async def test_a_redis_that_stops_to_answer_is_unavailable(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_DONE_WITHIN", 0.3)
+    bus = RedisBus(redis_url)
+    await bus.ping()
+    async with redis.from_url(redis_url) as client:
+        await client.execute_command("CLIENT", "PAUSE", 1500, "ALL")
+    for ask in (bus.ping, lambda: bus.beat(service="s", member="m", ttl_ms=1), lambda: bus.publish(an_opportunity())):
+        with pytest.raises(BusUnavailable, match="no answer in time"):
+            await ask()
+    await asyncio.sleep(1.5)
+    await bus.ping()
     await bus.close()

@@ -56,6 +56,7 @@ def json_of(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_every_read_command_speaks_json(pm_arb: Run, database_url: str) -> None:
     with_a_trade(database_url)
     assert json_of(pm_arb("status", "--json"))["pnl"]["confirmed"] == "2.895"
@@ -191,6 +192,7 @@ async def test_a_kill_waits_for_the_receipt_and_prints_it(pm_arb: Run, redis_bus
     assert "1 open before, 1 cancelled, 0 open after, verified in 1.00 s" in done.stdout
 
 
+@pytest.mark.long
 def test_the_audit_fails_when_the_venue_knows_nothing_of_our_trade(pm_arb: Run, database_url: str) -> None:
     with running_sandbox() as sandbox:
         empty = pm_arb("audit", "--json", SANDBOX_URL=sandbox["clob"])
@@ -212,6 +214,7 @@ def test_doctor_says_what_to_do(pm_arb: Run) -> None:
     assert "pm-arb up" in checks["venue"]["fix"]
 
 
+@pytest.mark.long
 def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> None:
     with running_sandbox() as sandbox:
         clock = {"CLOCK_SPEED": str(sandbox["clock"]["speed"]), "CLOCK_ANCHOR_NS": str(sandbox["clock"]["anchor_ns"])}

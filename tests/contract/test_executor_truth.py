@@ -205,6 +205,7 @@ async def test_cash_that_the_venue_does_not_have_halts_with_both_sides(
     assert (said.who, said.clears_at) == ("executor", 0)
 
 
+@pytest.mark.long
 async def test_winnings_are_redeemed_and_a_redemption_that_pays_nothing_is_none(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from pmarb.bus.memory import MemoryBroker, MemoryBus
 from pmarb.domain.values import NANOS
@@ -27,6 +28,7 @@ LATER = {"4h"}
 """Its price to beat was made before the test began, so it must be refused."""
 
 
+@pytest.mark.long
 async def test_every_family_is_priced_or_refused_with_a_reason(tmp_path: Path) -> None:
     options = ("--seed", "5", "--scenario", "slow_makers", "--speed", "20", "--families", "all")
     with running_sandbox(*options) as ready:

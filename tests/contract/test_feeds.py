@@ -106,6 +106,7 @@ async def test_books_follow_the_venue(venue: Venue) -> None:
     await running
 
 
+@pytest.mark.long
 async def test_a_frozen_socket_is_noticed_and_recovers(venue: Venue) -> None:
     market = await venue.market(asset="eth", ahead=1)
     others = await venue.markets()

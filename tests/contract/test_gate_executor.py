@@ -93,6 +93,7 @@ def attempts_in(tmp_path: Path) -> dict[str, tuple[dict[str, str], Callable[[psy
     }
 
 
+@pytest.mark.long
 def test_what_is_no_evidence_does_not_open_it(
     ground: Ground, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
@@ -127,6 +128,7 @@ async def approval_of(ground: Ground) -> Approval:
     pytest.fail("nothing is offered at a middle price")
 
 
+@pytest.mark.long
 async def test_an_earned_gate_trades_and_losses_demote_while_it_runs(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:

@@ -14,6 +14,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("state", "doubt"), [("UNKNOWN", "outcome not known yet: 0x"), ("ABSENT", "may still arrive: 0x")]
 )

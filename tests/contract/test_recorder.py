@@ -163,6 +163,7 @@ async def lived(folder: Path, families: Sequence[str], *, seed: int) -> tuple[Sp
     return spool, keys, replay(spool.tapes, Parameters(model_weight=1.0)).tapes[0]
 
 
+@pytest.mark.long
 async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None:
     families = ("5m", *LISTED)
     spool, keys, report = await lived(tmp_path / "5", families, seed=5)

@@ -153,6 +153,7 @@ def test_a_killed_venue_knows_its_clients_again(mortal: Mortal) -> None:
         assert len({trade.id for trade in items(client.list_account_trades())}) == len(ids) + 1
 
 
+@pytest.mark.long
 def test_a_window_that_ended_while_nobody_was_there_is_redeemed_once(mortal: Mortal) -> None:
     ready = mortal.start()
     account = ready["accounts"][0]

@@ -90,6 +90,7 @@ async def trading(redis_url: str, database_url: str, folder: Path) -> AsyncItera
             yield ground, env
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("missed", "endings"), [(False, "'complete'"), (True, "'held', 'exited'")])
 async def test_a_mispriced_ladder_is_found_sized_bought_and_told_of(
     redis_url: str, database_url: str, tmp_path: Path, missed: bool, endings: str

@@ -159,6 +159,7 @@ def scanning(env: dict[str, str], redis_url: str, database_url: str, folder: Pat
         scanner.wait(timeout=15)
 
 
+@pytest.mark.long
 async def test_ticks_that_the_venue_refines_itself_halt_nothing_whoever_was_there_to_see_it(
     start: Callable[..., Risk],  # noqa: F811
     redis_url: str,
@@ -225,6 +226,7 @@ async def patiently(ask: Callable[[], Awaitable[str]], enough: Callable[[str], b
     raise AssertionError(said)
 
 
+@pytest.mark.long
 async def test_another_contract_halts_everything_until_a_person_has_read_it(
     start: Callable[..., Risk],  # noqa: F811
     redis_bus: RedisBus,

@@ -95,6 +95,7 @@ def test_ctrl_c_right_after_a_fill_stops_early_and_still_audits(tmp_path: Path) 
         assert json.loads(out)["seconds"] < 600
 
 
+@pytest.mark.long
 def test_up_can_be_looked_at_killed_and_stopped_in_order(tmp_path: Path) -> None:
     with started(tmp_path, "up", "--console-port", "0") as process:
         assert wait_for_services(tmp_path)["trading"]["state"] == "ACTIVE"
@@ -124,6 +125,7 @@ def test_no_child_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     pytest.fail(f"still running: {[Path(f'/proc/{pid}/cmdline').read_text() for pid in children if running(pid)]}")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks for the sandbox in /proc")
 def test_a_killed_sandbox_comes_back_with_its_accounts_and_lost_servers_end_everything_in_order(tmp_path: Path) -> None:
     with started(tmp_path, "up", "--console-port", "0") as process:

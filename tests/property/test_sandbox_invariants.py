@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -234,6 +235,7 @@ def test_clients_among_themselves(steps):
     assert sum(1 for _ in walk(Floor(), steps)) == len(steps)
 
 
+@pytest.mark.long
 @settings(FLOW, max_examples=30)
 @given(steps=st.lists(STEPS, min_size=5, max_size=30))
 def test_clients_among_makers_and_takers(steps):

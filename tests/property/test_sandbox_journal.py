@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -235,6 +236,7 @@ def test_what_was_bought_of_a_ghost_and_sold_on_fails_after_a_crash_too():
         assert [trader.shares(mortal.market.tokens[0]) for trader in mortal.traders] == [5 * MICRO, 0, 0]
 
 
+@pytest.mark.long
 @settings(FLOW, max_examples=25)
 @given(steps=STEPS, fates=FATES, death=st.integers(0, 49))
 def test_clients_among_makers_and_takers_lose_nothing(steps, fates, death):

@@ -71,6 +71,20 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
+def test_nothing_waits_in_a_way_that_swallows_a_cancellation() -> None:
+    """`asyncio.wait_for` of Python 3.11 does: see `pmarb.waiting`."""
+    ours = [path for path in sources() if path.relative_to(ROOT).parts[0] in ("libs", "services")]
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in ours
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr == "wait_for")
+        or (isinstance(node, ast.ImportFrom) and any(alias.name == "wait_for" for alias in node.names))
+    ]
+    assert len(ours) > 300
+    assert found == []
+
+
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
     sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
     assert {name: lines for name, lines in sizes.items() if lines > MAX_FILE} == {}

@@ -60,7 +60,7 @@ class StreamConsumer:
 
     async def poll(self, *, block_ms: int = 1000) -> Sequence[Delivery]:
         try:
-            async with translated():
+            async with translated(self._redis, block_ms=block_ms):
                 return await self._poll(block_ms)
         except BusUnavailable:
             self._cursors.clear()  # The server may have delivered into the dead connection: sweep our own entries
@@ -88,7 +88,7 @@ class StreamConsumer:
     async def _transaction(self, messages: Sequence[Message], deliveries: Sequence[Delivery]) -> None:
         commands = [addition(message) for message in messages]
         commands += [("XACK", delivery.stream, self._group, delivery.entry_id) for delivery in deliveries]
-        async with translated():
+        async with translated(self._redis):
             await self._writer.transaction(commands)
 
     async def _poll(self, block_ms: int) -> Sequence[Delivery]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pmarb import codec
 from pmarb.bus.port import Consumer, DeadLetter, Delivery, Policy, TooManyDead
 from pmarb.domain.messages import Message, Stream
+from pmarb.waiting import until_set
 
 Fields = Mapping[bytes, bytes]
 
@@ -157,9 +158,7 @@ class MemoryConsumer:
         found = self._again(self._abandoned) or self._new()
         if not found and block_ms:
             self._broker.arrived.clear()
-            try:
-                await asyncio.wait_for(self._broker.arrived.wait(), block_ms / 1000)
-            except TimeoutError:
+            if not await until_set(self._broker.arrived, within=block_ms / 1000):
                 return ()
             found = self._new()
         return self._decoded(found)

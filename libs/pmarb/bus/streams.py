@@ -27,14 +27,14 @@ class RedisBus:
         self._consumers: list[StreamConsumer] = []
 
     async def publish(self, *messages: Message) -> None:
-        async with translated():
+        async with translated(self._redis):
             if len(messages) == 1:  # A transaction of one costs two commands more
                 await self._transport.call(*addition(messages[0]))
             elif messages:
                 await self._transport.transaction([addition(message) for message in messages])
 
     def launch(self, message: Message) -> asyncio.Future[None]:
-        return asyncio.ensure_future(_appended(self._transport.launch(*addition(message))))
+        return asyncio.ensure_future(self._appended(self._transport.launch(*addition(message))))
 
     def consumer(
         self,
@@ -59,7 +59,7 @@ class RedisBus:
         return consumer
 
     async def tail(self, stream: Stream, *, since_ns: int) -> Sequence[Message]:
-        async with translated():
+        async with translated(self._redis):
             entries = await self._redis.xrange(stream, min=str(since_ns // _MILLION), max="+")
         messages = []
         for _, fields in entries:
@@ -68,7 +68,7 @@ class RedisBus:
         return messages
 
     async def trim(self, stream: Stream, *, keep_ms: int) -> int:
-        async with translated():
+        async with translated(self._redis):
             seconds, micros = await self._redis.time()
             oldest_kept = (seconds * 1000 + micros // 1000 - keep_ms, 0)
             for group in await self._groups(stream):
@@ -78,30 +78,30 @@ class RedisBus:
 
     async def lengths(self) -> dict[str, int]:
         names = [name for stream in Stream for name in (str(stream), f"{stream}.dead")]
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+        async with translated(self._redis), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.xlen(name)
             return dict(zip(names, await pipe.execute(), strict=True))
 
     async def beat(self, *, service: str, member: str, ttl_ms: int, says: bytes = b"") -> None:
-        async with translated():
+        async with translated(self._redis):
             await self._redis.set(f"alive:{service}:{member}", says, px=ttl_ms)
 
     async def members(self, service: str) -> list[str]:
         prefix = f"alive:{service}:"
-        async with translated():
+        async with translated(self._redis):
             keys = [key async for key in self._redis.scan_iter(match=f"{prefix}*", count=100)]
         return sorted(key.decode().removeprefix(prefix) for key in keys)
 
     async def said(self, service: str) -> dict[str, bytes]:
         members = await self.members(service)
-        async with translated():
+        async with translated(self._redis):
             values = await self._redis.mget([f"alive:{service}:{member}" for member in members]) if members else []
         return {member: value for member, value in zip(members, values, strict=True) if value is not None}
 
     async def ping(self) -> None:
         """Raises BusUnavailable while Redis is away."""
-        async with translated():
+        async with translated(self._redis):
             await self._redis.ping()
 
     async def close(self) -> None:
@@ -126,7 +126,6 @@ class RedisBus:
         millis, _, sequence = first.decode().partition("-")
         return int(millis), int(sequence or 0)
 
-
-async def _appended(reply: Awaitable[Any]) -> None:
-    async with translated():
-        await reply
+    async def _appended(self, reply: Awaitable[Any]) -> None:
+        async with translated(self._redis):
+            await reply

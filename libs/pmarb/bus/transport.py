@@ -139,7 +139,11 @@ class Transport:
             greeting.append(("AUTH", *user, options["password"]))
         if options.get("db"):
             greeting.append(("SELECT", options["db"]))
-        _refuse_errors([await reply for reply in wire.send(greeting)] if greeting else [])
+        try:
+            _refuse_errors([await reply for reply in wire.send(greeting)] if greeting else [])
+        except BaseException:
+            wire.close()
+            raise
         return wire
 
 
