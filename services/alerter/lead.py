@@ -1,8 +1,8 @@
 """One alerter is active, by a lock in Postgres that ends with the connection; others stand by."""
 
-from typing import Any
-
 import psycopg
+
+from pmarb.db import pool
 
 LOCK = 7004
 
@@ -14,7 +14,7 @@ class LeadLost(RuntimeError):
 class Lead:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connection: pool.Connection | None = None
 
     async def take(self) -> bool:
         """Whether we are the active one now.
@@ -24,7 +24,7 @@ class Lead:
         """
         if self._connection is not None:
             await self._connection.close()
-        self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=3)
+        self._connection = await pool.connect(self._dsn)
         row = await (await self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))).fetchone()
         return bool(row and row[0])
 

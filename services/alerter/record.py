@@ -1,12 +1,13 @@
 """The table of alerts: written before they are sent, so that a restart sends what it owes and nothing twice."""
 
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import class_row
 
 from pmarb import logs
+from pmarb.db import pool
 from pmarb.db.delivered import Delivery
 from pmarb.domain.messages import Alert, AlertKind, Priority
 
@@ -23,7 +24,7 @@ class Record:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connection: pool.Connection | None = None
 
     async def write(self, alert: Alert, error: str) -> int | None:
         """The alert's row number; None without a database."""
@@ -75,9 +76,9 @@ class Record:
         if self._connection is not None:
             await self._connection.close()
 
-    async def _open(self) -> psycopg.AsyncConnection[Any]:
+    async def _open(self) -> pool.Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = await psycopg.AsyncConnection.connect(self._dsn, autocommit=True, connect_timeout=3)
+            self._connection = await pool.connect(self._dsn)
         return self._connection
 
 

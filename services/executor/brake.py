@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from pmarb import logs
 from pmarb.db.pool import Unavailable
@@ -19,10 +19,14 @@ from services.executor.flatten import GIVE_UP_AFTER, flatten, log_receipt
 from services.executor.shop import Shop, persistently
 
 log = logs.get(__name__)
+Answer = TypeVar("Answer")
 
 WATCH_EVERY: Final = 0.5  # Seconds, real: how soon a state written by a person, or a kill file, is noticed
 LATEST: Final = 120 * NANOS
 """Venue time after it was given up within which an order that was sent may still turn up there."""
+
+LEDGER_WITHIN: Final = 2.0
+"""Seconds (real) that a stop waits for the ledger: a frozen database must not keep orders resting at the venue."""
 
 AGAIN_FOR: Final = 5.0  # Seconds, real, of each further try while the venue cannot be reached
 LONGEST_REASON: Final = 500
@@ -47,7 +51,7 @@ class Brake:
         while not done.is_set():
             await self._look_for_file()
             try:
-                state, change = await self._shop.state.look()
+                state, change = await _soon(self._shop.state.look())
             except Unavailable as error:
                 await backoff.wait(error)  # And look for the file again: it works without the database
                 continue
@@ -76,9 +80,9 @@ class Brake:
             self._shop.venue, self._shop.clock, who=who, why=why, unanswered=self._travelling, give_up=give_up
         )
         try:
-            words = await self._doubts()
+            words = await _soon(self._doubts())
             receipt = replace(receipt, unverified="; ".join(filter(None, (receipt.unverified, *words))))
-            await self._shop.receipts.add(receipt)
+            await _soon(self._shop.receipts.add(receipt))
         except Unavailable as error:
             receipt = replace(receipt, unverified=f"{receipt.unverified}; receipt not stored: {error}".strip("; "))
         log_receipt(receipt)
@@ -121,7 +125,7 @@ class Brake:
     async def _still(self, change: int) -> bool:
         """Whether this kill is the latest word, as far as anybody can tell."""
         with contextlib.suppress(Unavailable):
-            return await self._shop.state.look() == (TradingState.KILLED, change)
+            return await _soon(self._shop.state.look()) == (TradingState.KILLED, change)
         return True
 
     async def _look_for_file(self) -> None:
@@ -132,7 +136,7 @@ class Brake:
             return
         now = self._shop.clock.now()
         try:
-            if not await self._shop.state.kill(who="kill file", why=why, now=now):
+            if not await _soon(self._shop.state.kill(who="kill file", why=why, now=now)):
                 return
         except Unavailable as error:
             log.error("kill_not_latched", file=str(self._kill_file), error=str(error), next="cancels at the venue")
@@ -145,12 +149,26 @@ class Brake:
 
     async def _travelling(self) -> Sequence[str]:
         try:
-            return await self._of_state(OrderState.SUBMITTING)
+            return await _soon(self._of_state(OrderState.SUBMITTING))
         except Unavailable:
             return ()  # Without the database nothing is sent
 
     async def _of_state(self, *states: OrderState) -> list[str]:
         return [each.order.order_hash for each in await self._shop.orders.open() if each.order.state in states]
+
+
+async def _soon(question: Coroutine[Any, Any, Answer]) -> Answer:
+    """What the ledger answers within a short time; later it may still do what it was asked to.
+
+    Raises:
+        Unavailable: it did not.
+    """
+    asked = asyncio.ensure_future(question)
+    done, _ = await asyncio.wait({asked}, timeout=LEDGER_WITHIN)
+    if done:
+        return asked.result()
+    asked.add_done_callback(lambda late: late.cancelled() or late.exception())
+    raise Unavailable(f"no answer within {LEDGER_WITHIN:g} s")
 
 
 def _words(file: Path | None) -> str | None:

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from pmarb import logs
 from pmarb.bus.port import BusUnavailable, Consumer, DeadLetter, Delivery
+from pmarb.db.pool import Pool
 from pmarb.domain.messages import Approval, Halt, Kill, Resume, Stream
 from pmarb.runtime import Backoff, Heartbeat, member_name, until_stopped
 from services.executor.brake import Brake
@@ -38,6 +39,7 @@ class Executor:
         brake: Brake,
         followers: tuple[Follower, ...],
         heartbeat: Heartbeat,
+        pool: Pool,
     ) -> None:
         self._shop = shop
         self._hot_path = hot_path
@@ -45,10 +47,17 @@ class Executor:
         self._brake = brake
         self._followers = followers
         self._heartbeat = heartbeat
+        self._pool = pool
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._flight: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await self._work(stop)
+        finally:
+            await self._pool.close()  # One of its workers that is connecting would shrug off the end of the process
+
+    async def _work(self, stop: asyncio.Event) -> None:
         done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for follower in self._followers:

@@ -96,6 +96,7 @@ async def build(settings: ExecutorSettings) -> Executor:
     return _executor(
         settings,
         shop,
+        pool,
         books,
         lambda wake, sightings: (books, Listening(venue.user_stream(wake, sightings)), *watching),
     )
@@ -127,7 +128,8 @@ async def _paper(
         capital=settings.bankroll_usd,
     )
     log.info("trading_on_paper", venue=settings.venue, capital=str(settings.bankroll_usd))
-    return _executor(settings, _shop(place, bus, pool, orders, venue), books, lambda _wake, _sightings: (books,))
+    shop = _shop(place, bus, pool, orders, venue)
+    return _executor(settings, shop, pool, books, lambda _wake, _sightings: (books,))
 
 
 def _shop(place: Place, bus: RedisBus, pool: Pool, orders: Orders, venue: TradingVenue) -> Shop:
@@ -148,6 +150,7 @@ def _shop(place: Place, bus: RedisBus, pool: Pool, orders: Orders, venue: Tradin
 def _executor(
     settings: ExecutorSettings,
     shop: Shop,
+    pool: Pool,
     books: LiveBooks,
     followers: Callable[[Callable[[], None], Sightings], tuple[Follower, ...]],
 ) -> Executor:
@@ -164,6 +167,7 @@ def _executor(
         brake=Brake(shop, kill_file=settings.kill_file),
         followers=(*followers(reconciler.wake, sightings), pulse),
         heartbeat=Heartbeat(bus=shop.bus, service="executor", path=settings.heartbeat_file),
+        pool=pool,
     )
 
 

@@ -5,11 +5,11 @@ import contextlib
 from typing import Final
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable
+from pmarb.db import pool
+from pmarb.db.pool import Connection
 from pmarb.runtime import Backoff, Heartbeat, member_name
 from pmarb.waiting import until_set
 from services.risk.settings import TAKE_OVER_AFTER
@@ -19,7 +19,7 @@ log = logs.get(__name__)
 LOCK: Final = 7002
 
 
-async def lead(connection: AsyncConnection[TupleRow], bus: Bus, heartbeat: Heartbeat, stop: asyncio.Event) -> bool:
+async def lead(connection: Connection, bus: Bus, heartbeat: Heartbeat, stop: asyncio.Event) -> bool:
     """Wait for the lock; it is ours as long as `connection` lives. False when told to stop before.
 
     Whoever had it before us may not have noticed that it lost it: wait until it denies all.
@@ -41,11 +41,11 @@ async def lead(connection: AsyncConnection[TupleRow], bus: Bus, heartbeat: Heart
     return False
 
 
-async def connect(dsn: str, stop_backoff: Backoff) -> AsyncConnection[TupleRow]:
+async def connect(dsn: str, stop_backoff: Backoff) -> Connection:
     """A connection of its own, tried until the database answers."""
     while True:
         try:
-            connection = await AsyncConnection.connect(dsn, autocommit=True)
+            connection = await pool.connect(dsn)
         except psycopg.OperationalError as error:
             await stop_backoff.wait(error)
         else:

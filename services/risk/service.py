@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 
 from pmarb import logs
 from pmarb.bus.port import Bus, BusUnavailable, Consumer, DeadLetter, Delivery
@@ -20,6 +18,7 @@ from pmarb.clock import Clock
 from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
 from pmarb.db import rules, scans, verdicts
+from pmarb.db.pool import Connection
 from pmarb.db.portfolio import StoredState
 from pmarb.domain.gate import demoted
 from pmarb.domain.limits import Limits, Sizing, plainly, warnings_at
@@ -68,7 +67,7 @@ class RiskService:
         self,
         *,
         bus: Bus,
-        connection: AsyncConnection[TupleRow],
+        connection: Connection,
         limits: Limits,
         clock: Clock,
         heartbeat: Heartbeat,

@@ -1,6 +1,7 @@
 """Every way to stop, against real processes: file, console, direct, with a server dead, with two executors."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -185,8 +186,15 @@ async def test_a_kill_works_while_redis_is_dead(
         assert open_orders(ground) == []
 
 
-async def test_a_kill_file_and_a_stop_work_while_postgres_is_dead(
-    ground: Ground, maker: SdkVenue, tmp_path: Path
+def pids_of(parent: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [parent, *map(int, children.split())]
+
+
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
+    ground: Ground, maker: SdkVenue, tmp_path: Path, fate: signal.Signals
 ) -> None:
     brake, servers = tmp_path / "KILL", EmbeddedServers(tmp_path / "data")
     await resting(ground, maker)
@@ -197,14 +205,18 @@ async def test_a_kill_file_and_a_stop_work_while_postgres_is_dead(
             process.start()
             process.ready()
             os.kill(servers.supervisor_pid, signal.SIGSTOP)  # So that nobody starts it again
-            os.kill(servers.pid("postgres"), signal.SIGKILL)
+            postgres = pids_of(servers.pid("postgres"))
+            for pid in postgres:
+                os.kill(pid, fate)
             try:
                 await until(lambda: "server=postgres" in process.words() or '"postgres"' in process.words())
                 brake.write_text("smoke in the kitchen")
                 await until(lambda: open_orders(ground) == [])
                 assert process.stop() == 0
             finally:
-                os.kill(servers.supervisor_pid, signal.SIGCONT)
+                for pid in (*postgres, servers.supervisor_pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
         assert "kill_not_latched" in process.words()
         assert "receipt not stored" in process.words()
 
@@ -277,7 +289,6 @@ async def several(ground: Ground, bus: RedisBus, database_url: str, *, at_least:
     pytest.fail("too few orders were written")
 
 
-@pytest.mark.long
 async def test_a_resting_order_has_a_heartbeat_while_risk_lives_and_dies_with_it(
     ground: Ground, maker: SdkVenue, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:

@@ -9,13 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import control
 from pmarb.db import portfolio as stored
+from pmarb.db.pool import Connection
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.messages import Alert, AlertKind, Merge, Stream
 from pmarb.domain.values import ZERO
@@ -95,7 +95,7 @@ def audited(ground: Ground, database_url: str) -> str:
 
 
 async def seen_by_risk(database_url: str, *, now: int) -> Portfolio:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         return rebuilt(await stored.load(connection, since=0), [], now=now)
 
 

@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-import psycopg
 import pytest
 
 from pmarb.db import gate, modes
 from pmarb.db import portfolio as stored
 from pmarb.db.orders import NO_REAL_MONEY
+from pmarb.db.pool import Connection
 from pmarb.domain.values import NANOS
 from pmarb.settings import WrongSettings
 from services.executor.gatekeeper import admitted
@@ -50,7 +50,7 @@ async def test_a_paper_ledger_goes_on_with_a_wallet(database_url: str) -> None:
         assert [mode.since_real for mode in modes.history(ledger)] == [10, 20]
         assert modes.take_over(ledger, cash=Decimal(250), now=21) == 40
         assert modes.take_over(ledger, cash=Decimal(100), now=22) is None, "a difference from then on is a mismatch"
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         snapshot = await stored.load(connection, since=0)
     assert (snapshot.capital, snapshot.resumed_at, snapshot.rearmed_at) == (Decimal(340), 21, 21)
     portfolio = rebuilt(snapshot, (), now=30 * NANOS)

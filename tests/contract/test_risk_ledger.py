@@ -10,6 +10,7 @@ import pytest
 from pmarb.bus.streams import RedisBus
 from pmarb.db import limits as in_force
 from pmarb.db import portfolio as stored
+from pmarb.db.pool import Connection
 from pmarb.domain.messages import Approval, Marks, Rejection
 from pmarb.domain.sizing import Record
 from pmarb.domain.values import NANOS
@@ -62,7 +63,7 @@ async def test_what_open_positions_lose_counts_toward_the_day_and_outlives_kill_
     ],
 )
 async def test_a_stop_clears_only_where_it_says_so(database_url: str, state: str, clears_at: int, later: str) -> None:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         await connection.execute("UPDATE trading_state SET state = %s, clears_at = %s", (state, clears_at))
         assert await stored.clear(connection, who="risk", why="over", now=6) is (state != later)
         assert (await stored.read_state(connection)).state == later
@@ -71,7 +72,7 @@ async def test_a_stop_clears_only_where_it_says_so(database_url: str, state: str
 
 
 async def test_the_allocator_counts_what_settled_and_what_was_merged_by_strategy(database_url: str) -> None:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         await connection.execute(EARNED)
         found = await in_force.records(connection)
     assert found == {

@@ -1,6 +1,7 @@
 """The risk service as a process of its own sees the world: real Redis, real PostgreSQL, crashes and successors."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -324,15 +325,25 @@ async def test_a_wrong_setting_is_named_with_what_it_may_be(start: Callable[...,
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("fate", [signal.SIGTERM, signal.SIGSTOP], ids=["ended", "frozen"])
 async def test_a_database_that_goes_away_ends_it_with_one_line(
-    start: Callable[..., Risk], servers: Endpoints, database_url: str
+    start: Callable[..., Risk], servers: Endpoints, database_url: str, fate: signal.Signals
 ) -> None:
     risk = start()
     await risk.wrote("portfolio_rebuilt")
     name = database_url.rpartition("/")[2].partition("?")[0]
-    with psycopg.connect(servers.database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-    assert risk.process.wait(timeout=15) == 1
+    with psycopg.connect(servers.database_url) as connection:
+        found = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", (name,))
+        sessions = [pid for (pid,) in found]
+    assert sessions
+    for pid in sessions:
+        os.kill(pid, fate)
+    try:
+        assert risk.process.wait(timeout=30) == 1
+    finally:
+        for pid in sessions:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
     text = risk.log.read_text()
     assert "server_lost" in text
     assert "Traceback" not in text

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-import psycopg
-
 from pmarb.db import scans, views, why
+from pmarb.db.pool import Connection
 from pmarb.domain.messages import Scanned
 from pmarb.domain.values import NANOS
 
@@ -21,7 +20,7 @@ async def test_ten_minutes_become_one_row_a_market_and_no_count_is_lost(database
     two = [a_scan(START + n * 10 * NANOS, slug, edge_too_thin=n, **({"no_book": 1} if n % 2 else {}))
            for slug in ("m1", "m2") for n in range(1, 100)]  # fmt: skip
     never = replace(a_scan(START + 5 * NANOS, "m3"), looks=0, found=0)
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         await scans.store(connection, [*two, never])
         await scans.store(connection, two[:7])  # Told twice
         with views.connect(database_url) as ledger:
@@ -51,7 +50,7 @@ async def test_ten_minutes_become_one_row_a_market_and_no_count_is_lost(database
 
 async def test_a_backlog_is_taken_in_small_bites(database_url: str) -> None:
     many = [a_scan(START + (n % 3) * NANOS, f"m{n // 3}", edge_too_thin=1) for n in range(3 * (scans.AT_ONCE + 1))]
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         await scans.store(connection, many)
         assert await scans.compact(connection, before=START + SPAN)
         assert not await scans.compact(connection, before=START + SPAN)

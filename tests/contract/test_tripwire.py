@@ -20,6 +20,7 @@ import pytest
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import rules
+from pmarb.db.pool import Connection
 from pmarb.domain.messages import Alert, Approval, MarketRules, Marks, Rejection, Stream
 from pmarb.domain.values import NANOS
 from tests.builders import NOW, a_leg
@@ -83,7 +84,7 @@ async def test_a_changed_rule_halts_that_market_alone_through_restarts_until_it_
 
 
 async def test_old_rules_are_forgotten_but_for_what_new_windows_are_compared_with(database_url: str) -> None:
-    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+    async with await Connection.connect(database_url, autocommit=True) as connection:
         for number, what in ((1, ""), (2, ""), (3, "fee 1 -> 2")):
             await rules.keep(connection, seen(number), changed=what)
         await rules.forget(connection, before=now_ns() + NANOS)

@@ -13,7 +13,7 @@ from psycopg import DatabaseError, Error, OperationalError, errors, pq
 from psycopg.conninfo import make_conninfo
 from psycopg.pq.abc import PGconn, PGresult
 
-from pmarb.db.pool import CONNECT_WITHIN
+from pmarb.db.pool import ANSWER_WITHIN, CONNECT_WITHIN
 
 _NAME: Final = b"bare"
 _PLAN_ONCE: Final = b"SET plan_cache_mode = force_generic_plan"
@@ -131,7 +131,11 @@ class _Link:
         """The last of what was answered."""
         while self._connection.flush():  # noqa: ASYNC110 - a socket's buffer holds a hundred such statements
             await asyncio.sleep(0)
-        results = await answer
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                results = await answer
+        except TimeoutError:
+            raise OperationalError(f"no answer within {ANSWER_WITHIN:g} s") from None
         for result in results:
             if result.status not in _OK:
                 raise _error_of(result)

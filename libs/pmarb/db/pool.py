@@ -1,18 +1,39 @@
-"""Connections for the hot path: psycopg 3, autocommit, statements prepared on first use."""
+"""Connections of the services: psycopg 3, autocommit, statements prepared on first use, none waited for without end."""
 
-from typing import Any
+from typing import Any, Final
 
 import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-Connection = psycopg.AsyncConnection[TupleRow]
-Pool = AsyncConnectionPool[Connection]
-
 CONNECT_WITHIN = 3  # Seconds
+ANSWER_WITHIN: Final = 5.0
+"""Seconds. A server that is frozen, or beyond a network that swallows all, closes nothing and says nothing."""
 
 Unavailable = psycopg.OperationalError
 """The database is away, or the connection was lost: what was being written may or may not be there."""
+
+
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """Takes a server that does not answer for one that is away: a kill must not wait for it, nor an alert."""
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for one exchange with the server.
+
+        Raises:
+            Unavailable: also when it took longer than `ANSWER_WITHIN`.
+        """
+        try:
+            return await super().wait(gen, interval, ANSWER_WITHIN if timeout is None else timeout)
+        except Unavailable:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # Given up in the midst: what comes late would be taken for the next answer
+            raise
+
+
+Pool = AsyncConnectionPool[Connection]
 
 
 async def open_pool(dsn: str, *, size: int) -> Pool:
@@ -29,7 +50,7 @@ async def open_pool(dsn: str, *, size: int) -> Pool:
         kwargs=_options(),
         open=False,
         timeout=CONNECT_WITHIN,  # A kill asks the ledger before it trusts the venue's list: not for long
-        connection_class=psycopg.AsyncConnection,
+        connection_class=Connection,
     )
     await pool.open(wait=True, timeout=CONNECT_WITHIN * 2)
     return pool
@@ -41,7 +62,7 @@ async def connect(dsn: str) -> Connection:
     Raises:
         Unavailable: nobody answers there.
     """
-    return await psycopg.AsyncConnection.connect(dsn, **_options())
+    return await Connection.connect(dsn, **_options())
 
 
 def _options() -> dict[str, Any]:

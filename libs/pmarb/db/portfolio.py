@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from pmarb.db.pool import Connection
 from pmarb.domain.messages import Fill, Merge, MergedPart, OrderUpdate, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import ZERO, Side
-
-Connection = AsyncConnection[TupleRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from pmarb import codec
+from pmarb.db.pool import Connection
 from pmarb.domain.messages import Approval, Opportunity, Rejection
 
 _INSERT = """
@@ -25,7 +24,7 @@ class Verdict:
     gates: tuple[tuple[str, str, str, bool], ...] = ()
 
 
-async def store(connection: AsyncConnection[TupleRow], verdicts: Sequence[Verdict]) -> None:
+async def store(connection: Connection, verdicts: Sequence[Verdict]) -> None:
     """Keep the first verdict on each opportunity; a repetition changes nothing."""
     if not verdicts:
         return
