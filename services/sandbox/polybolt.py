@@ -15,10 +15,10 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketState
 
 from services.sandbox.auth import Keys
-from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock, wall_seconds
+from services.sandbox.clock import SECOND_NS, VenueClock, wall_seconds
 from services.sandbox.prices import ASSETS, IndexPath, Oracle
 from services.sandbox.scenario import Scenario
-from services.sandbox.streams import Connection, Hub, encode
+from services.sandbox.streams import Connection, Hub, encode, published, underway
 
 SPOT, TWAP = "price.crypto", "price.crypto.twap"
 WINDOW_S = 60
@@ -164,23 +164,12 @@ class PolyBolt:
             return
         client.push_json({"op": "subscribed", **answer})
         client.topics[topic] = 0
-        last = self._published(topic)  # Asked once: time goes on while a snapshot is made
+        lag_ms = float(getattr(self.scenario, LAG_MS[channel]))
+        last = published(self._clock, stepped=self._stepped, lag_ms=lag_ms)  # Asked once: a snapshot takes its time
         client.push_json(self._snapshot(client, topic, last=last))
-        self._push_underway(client, topic, after=last)
-
-    def _push_underway(self, client: PriceClient, topic: Topic, *, after: int) -> None:
-        """What was made before the client came and reaches everybody after: the snapshot does not hold it."""
-        now_ns, lag_ms = self._clock.now_ns(), float(getattr(self.scenario, LAG_MS[topic.channel]))
-        for second in range(after + 1, self._stepped + 1):
+        for second, left_ms in underway(self._clock, after=last, stepped=self._stepped, lag_ms=lag_ms):
             payload = self._point(topic, second) | self._about(topic)
-            left_ms = lag_ms - (now_ns - second * SECOND_NS) / MS_NS
             client.push_json(self._envelope(client, topic, payload), delay_ms=left_ms)
-
-    def _published(self, topic: Topic) -> int:
-        """The newest second that a client of this topic has been told; one that was not made yet is none."""
-        lag_ns = int(getattr(self.scenario, LAG_MS[topic.channel]) * MS_NS)
-        by_time = (self._clock.now_ns() - lag_ns) // SECOND_NS
-        return min(by_time, self._stepped or by_time)
 
     def _snapshot(self, client: PriceClient, topic: Topic, *, last: int) -> dict[str, Any]:
         """Two minutes, up to the second `last`."""

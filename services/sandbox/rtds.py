@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket
 
-from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
+from services.sandbox.clock import SECOND_NS, VenueClock
 from services.sandbox.feeds import parse_frame
 from services.sandbox.prices import ASSETS, Asset, IndexPath, Oracle
 from services.sandbox.scenario import Scenario
-from services.sandbox.streams import Connection, Hub
+from services.sandbox.streams import Connection, Hub, published, underway
 
 HISTORY_TICKS = 120
 TWAP_WINDOWS = {"crypto_prices_twap_sixty": 60, "crypto_prices_twap_thirty": 30}
@@ -87,24 +87,18 @@ class Rtds:
                     client.wanted.discard(subscription)
                 elif subscription not in client.wanted:
                     client.wanted.add(subscription)
-                    last = self._published(topic)  # Asked once: time goes on while a history is made
-                    client.push_json(self._history(subscription, last=last))
-                    self._push_underway(client, subscription, after=last)
+                    self._begin(client, subscription)
 
-    def _push_underway(self, client: RtdsClient, subscription: Subscription, *, after: int) -> None:
-        """Ticks that were made before the client came and reach everybody after: its history does not hold them."""
-        now_ns, delay_ms = self._clock.now_ns(), self._delay_ms(subscription.topic)
-        for second in range(after + 1, self._stepped + 1):
-            left_ms = delay_ms - (now_ns - second * SECOND_NS) / MS_NS
+    def _begin(self, client: RtdsClient, subscription: Subscription) -> None:
+        """What a client is told first: the history, and what was made before it came and is still on its way."""
+        lag_ms = self._delay_ms(subscription.topic)
+        last = published(self._clock, stepped=self._stepped, lag_ms=lag_ms)  # Asked once: a history takes its time
+        client.push_json(self._history(subscription, last=last))
+        for second, left_ms in underway(self._clock, after=last, stepped=self._stepped, lag_ms=lag_ms):
             client.push_json(self._update(subscription, second), delay_ms=left_ms)
 
     def _delay_ms(self, topic: str) -> float:
         return self.scenario.rtds_spot_ms if topic == SPOT else self.scenario.rtds_oracle_ms
-
-    def _published(self, topic: str) -> int:
-        """The newest second that a client of this topic has been told; one that was not made yet is none."""
-        by_time = (self._clock.now_ns() - int(self._delay_ms(topic) * MS_NS)) // SECOND_NS
-        return min(by_time, self._stepped or by_time)
 
     def _history(self, subscription: Subscription, *, last: int) -> dict[str, Any]:
         """Two minutes of this topic, up to the second `last`."""

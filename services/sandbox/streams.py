@@ -7,14 +7,14 @@ else, because nothing but its own pump ever waits for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from services.sandbox.accounts import Account
-from services.sandbox.clock import MS_NS, VenueClock
+from services.sandbox.clock import MS_NS, SECOND_NS, VenueClock
 from services.sandbox.eventlog import log_event
 
 QUEUE_LIMIT = 8192
@@ -89,6 +89,19 @@ Client = TypeVar("Client", bound=Connection)
 
 def encode(message: object) -> str:
     return orjson.dumps(message).decode()
+
+
+def published(clock: VenueClock, *, stepped: int, lag_ms: float) -> int:
+    """The newest second that clients of a feed of ticks have been told, of those made until `stepped`; one that was not
+    made yet is none."""
+    by_time = (clock.now_ns() - int(lag_ms * MS_NS)) // SECOND_NS
+    return min(by_time, stepped or by_time)
+
+
+def underway(clock: VenueClock, *, after: int, stepped: int, lag_ms: float) -> Iterator[tuple[int, float]]:
+    """The seconds made since `after`, which reach everybody after so many milliseconds: no history holds them."""
+    now_ns = clock.now_ns()
+    return ((second, lag_ms - (now_ns - second * SECOND_NS) / MS_NS) for second in range(after + 1, stepped + 1))
 
 
 class Hub(Generic[Client]):
