@@ -129,8 +129,8 @@ class Brake:
         return True
 
     async def _look_for_file(self) -> None:
-        """While the file exists trading is KILLED, also right after a resume. Without the database nothing can be sent,
-        but orders may rest: they are cancelled all the same."""
+        """While the file exists trading is KILLED, also right after a resume. Without the database nothing is sent, nor
+        while it is too slow to latch, but orders may rest: they are cancelled all the same."""
         why = _words(self._kill_file)
         if why is None:
             return
@@ -139,6 +139,7 @@ class Brake:
             if not await _soon(self._shop.state.kill(who="kill file", why=why, now=now)):
                 return
         except Unavailable as error:
+            self._shop.braked.set()
             log.error("kill_not_latched", file=str(self._kill_file), error=str(error), next="cancels at the venue")
             await self.flat(who="kill file", why=why)
             return
@@ -164,10 +165,10 @@ async def _soon(question: Coroutine[Any, Any, Answer]) -> Answer:
         Unavailable: it did not.
     """
     asked = asyncio.ensure_future(question)
-    done, _ = await asyncio.wait({asked}, timeout=LEDGER_WITHIN)
-    if done:
+    asked.add_done_callback(lambda done: done.cancelled() or done.exception())  # Told here, or too late for anybody
+    await asyncio.wait({asked}, timeout=LEDGER_WITHIN)
+    if asked.done():
         return asked.result()
-    asked.add_done_callback(lambda late: late.cancelled() or late.exception())
     raise Unavailable(f"no answer within {LEDGER_WITHIN:g} s")
 
 
