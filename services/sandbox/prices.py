@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -152,23 +153,31 @@ class IndexPath:
         return self._sigmas[number]
 
     def _make_block(self, number: int) -> array[float]:
-        rng = Random(f"{self._seed}:{self.asset.code}:path:{number}")
-        step_sd = self._sigma(number) * BASIS_POINT / math.sqrt(STEPS_PER_SECOND)
-        jump_chance = self._scenario.jumps_per_hour / 3600 / STEPS_PER_SECOND
-        level, gap_step = self._starts[number], self._gap_step()
-        prices = array("d", bytes(8 * BLOCK_STEPS))
-        for step in range(BLOCK_STEPS):
-            prices[step] = math.exp(level)
-            level += rng.gauss(0.0, step_sd)
-            if rng.random() < jump_chance:
-                level += rng.gauss(0.0, self._scenario.jump_bps * BASIS_POINT)
-            since = number * BLOCK_STEPS + step + 1 - self._anchor_step
-            if gap_step and since > 0 and since % gap_step == 0:
-                level += (1 if rng.random() < 0.5 else -1) * self._scenario.spot_gap_bps * BASIS_POINT
+        *levels, end = self._levels(number)
         if len(self._starts) == number + 1:
-            self._starts.append(level)
+            self._starts.append(end)
+        prices = array("d", map(math.exp, levels))
         _remember(self._blocks, number, prices)
         return prices
+
+    def _levels(self, number: int) -> list[float]:
+        """Log price at each grid point of a block, and where the next begins."""
+        rng = Random(f"{self._seed}:{self.asset.code}:path:{number}")
+        luck, normal = rng.random, normals(rng).__next__
+        step_sd = self._sigma(number) * BASIS_POINT / math.sqrt(STEPS_PER_SECOND)
+        jump_chance = self._scenario.jumps_per_hour / 3600 / STEPS_PER_SECOND
+        jump_sd = self._scenario.jump_bps * BASIS_POINT
+        level, levels = self._starts[number], []
+        gap_step, begin = self._gap_step(), number * BLOCK_STEPS + 1 - self._anchor_step
+        for since in range(begin, begin + BLOCK_STEPS):
+            levels.append(level)
+            level += normal() * step_sd
+            if luck() < jump_chance:
+                level += normal() * jump_sd
+            if gap_step and since > 0 and since % gap_step == 0:
+                level += (1 if luck() < 0.5 else -1) * self._scenario.spot_gap_bps * BASIS_POINT
+        levels.append(level)
+        return levels
 
     def _basis_block(self, number: int) -> array[float]:
         found = self._basis.get(number)
@@ -193,6 +202,15 @@ class IndexPath:
             self._basis_ends.append(value)
         _remember(self._basis, number, values)
         return values
+
+
+def normals(rng: Random) -> Iterator[float]:
+    """What `rng.gauss(0, 1)` would draw one after the other, in half the time: a day has two million steps."""
+    uniform = rng.random
+    while True:
+        angle, radius = uniform() * math.tau, math.sqrt(-2.0 * math.log(1.0 - uniform()))
+        yield math.cos(angle) * radius
+        yield math.sin(angle) * radius
 
 
 def _remember(store: OrderedDict[int, array[float]], number: int, values: array[float]) -> None:
