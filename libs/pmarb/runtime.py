@@ -71,6 +71,7 @@ async def _run(name: str, build: Callable[[], Awaitable[Service]]) -> None:
         raise service
     gc.collect()
     gc.freeze()  # What start-up made lives as long as the process: no collection need look at it again
+    gc.enable()
     if service is not None:
         await service.run(stop)
     log.info("service_stopped", service=name)

@@ -1,10 +1,14 @@
 """`python -m services.executor`: wiring."""
 
-from pmarb.runtime import main
-from pmarb.settings import load
-from services.executor.service import Executor
-from services.executor.settings import ExecutorSettings
-from services.executor.wiring import build
+import gc
+
+gc.disable()  # What imports make stays: looking for garbage among it is a seventh of the start. `main` enables it
+
+from pmarb.runtime import main  # noqa: E402
+from pmarb.settings import load  # noqa: E402
+from services.executor.service import Executor  # noqa: E402
+from services.executor.settings import ExecutorSettings  # noqa: E402
+from services.executor.wiring import build  # noqa: E402
 
 if __name__ == "__main__":
     settings = load(ExecutorSettings)
