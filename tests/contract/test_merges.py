@@ -28,7 +28,7 @@ from tests.executors import ExecutorProcess, Ground, balance, disagreements, exe
 from tests.waiting import until
 
 SPEED = 20
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 
 @pytest.fixture
@@ -99,7 +99,6 @@ async def seen_by_risk(database_url: str, *, now: int) -> Portfolio:
         return rebuilt(await stored.load(connection, since=0), [], now=now)
 
 
-@pytest.mark.long
 async def test_pairs_become_dollars_and_all_books_agree(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:
@@ -179,7 +178,6 @@ async def test_another_fee_after_a_merge_is_booked_by_the_balance_and_halts(
     assert abs(charged - Decimal(ground.truth()["fees_paid"])) < Decimal("0.001")
 
 
-@pytest.mark.long
 async def test_a_kill_between_asking_and_booking_merges_and_books_once(
     ground: Ground, process: ExecutorProcess, redis_bus: RedisBus, database_url: str
 ) -> None:
