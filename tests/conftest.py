@@ -1,6 +1,7 @@
 """Fixtures that more than one folder needs: the real servers, a fresh bus, a fresh database, a running sandbox."""
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -28,12 +29,22 @@ TEMPLATE = "migrated"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each worker begins with one of an even part of all tests: what is long goes there, so that none is left last."""
+    """Each worker begins with one of an even part of all tests: what is long goes there, so that none is left last.
+
+    The long ones mostly wait. So one worker has none of them, and computes meanwhile.
+    """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.get_closest_marker("long")]
-    others = [item for item in items if item not in set(long)]
-    parts = [others[len(others) * n // workers : len(others) * (n + 1) // workers] for n in range(workers)]
-    items[:] = [item for n, part in enumerate(parts) for item in (*long[n::workers], *part)]
+    known = set(long)
+    others = iter([item for item in items if item not in known])
+    waiting = max(1, workers - 1)
+    parts, left = list[pytest.Item](), len(items)
+    for worker in range(workers):
+        size = left // (workers - worker)  # As xdist deals them out
+        first = long[worker::waiting] if worker < waiting else []
+        parts += [*first, *itertools.islice(others, max(0, size - len(first)))]
+        left -= size
+    items[:] = parts
 
 
 @pytest.fixture(scope="session")
