@@ -76,10 +76,11 @@ def ending(database_url: str, approval: Approval) -> str:
 
 
 async def ended(
-    ground: Ground, process: ExecutorProcess, bus: RedisBus, database_url: str, legs: int, worth: Decimal | None,
-    spec: dict[str, Any],
+    ground: Ground, process: ExecutorProcess, bus: RedisBus, database_url: str, legs: int, worth: Decimal | None = None,
+    spec: dict[str, Any] | None = None,
 ) -> Approval:  # fmt: skip
-    """A set that was begun under the fault, and is over; one whose books have moved meanwhile is not begun at all."""
+    """A set that was begun, under the fault if one is given, and is over; one whose books have moved meanwhile is not
+    begun at all."""
 
     def refused(approval: Approval) -> bool:
         words, of = process.words(), f"opportunity_id={approval.opportunity_id}"
@@ -87,7 +88,8 @@ async def ended(
 
     for _ in range(40):
         approval = await a_set(ground, legs, fair=worth)
-        fault(ground, **spec)
+        if spec is not None:
+            fault(ground, **spec)
         await bus.publish(approval)
         await until(lambda a=approval: ending(database_url, a) or refused(a))  # type: ignore[misc]
         calm(ground)
@@ -284,9 +286,8 @@ async def test_on_paper_a_set_goes_the_same_way(
     process.env |= {"EXECUTION": "paper", "BANKROLL_USD": "1000"}
     process.start()
     process.ready()
-    approval = await a_set(ground)
-    await redis_bus.publish(approval)
-    await until(lambda: ending(database_url, approval) == "complete")
+    approval = await ended(ground, process, redis_bus, database_url, legs=2)
+    assert ending(database_url, approval) == "complete"
     assert sorted(bought(database_url, approval)) == [0, 1]
     assert min(bought(database_url, approval).values()) >= approval.legs[0].shares
     assert ground.truth()["trades"] == []
