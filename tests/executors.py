@@ -193,6 +193,12 @@ class ExecutorProcess:
         return self.log.read_text(errors="replace")
 
 
+def pids_of(parent: int) -> list[int]:
+    """A process and its children."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [parent, *map(int, children.split())]
+
+
 @contextlib.contextmanager
 def executor(
     ground: Ground, *, redis_url: str, database_url: str, log: Path, member: str = "executor-1", **settings: str

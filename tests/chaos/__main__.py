@@ -33,6 +33,7 @@ from tests.chaos.world import EXECUTORS, World, world
 from tests.executors import rows
 
 TROUBLED_FOR: Final = 10.0  # Seconds of an epoch in which everything goes wrong
+FROZEN_FOR: Final = 7.0  # Seconds: longer than anybody here waits for an answer
 DRILLS: Final = 5  # Kills of an epoch
 AGREE_WITHIN: Final = 60.0  # Seconds after the trouble: settlements and reconciliation are under way all the time
 PACE: Final = 0.05  # Seconds between two approvals
@@ -129,6 +130,12 @@ class Chaos:
                 return 1
             case "postgres":
                 await self._world.kill_postgres()
+                return 1
+            case "redis_frozen":
+                await self._world.freeze("redis", seconds=FROZEN_FOR)
+                return 1
+            case "postgres_frozen":
+                await self._world.freeze("postgres", seconds=FROZEN_FOR)
                 return 1
             case "disk":
                 await self._world.fill_disk(seconds=2.5)

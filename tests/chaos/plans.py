@@ -86,6 +86,8 @@ OURS: Final = (
     Trouble(name="Redis killed", happening="redis"),
     Trouble(name="Redis killed, last second lost", happening="redis_loses"),
     Trouble(name="PostgreSQL killed", happening="postgres"),
+    Trouble(name="Redis frozen", happening="redis_frozen"),
+    Trouble(name="PostgreSQL frozen", happening="postgres_frozen"),
     Trouble(name="disk full", happening="disk"),
     Trouble(name="every service killed", happening="services"),
 )

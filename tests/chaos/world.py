@@ -20,7 +20,7 @@ import redis.asyncio as redis
 from pmarb.db.migrate import upgrade
 from pmarb.embedded import EmbeddedServers, Endpoints
 from tests.conftest import running_sandbox
-from tests.executors import ROOT, Ground
+from tests.executors import ROOT, Ground, pids_of
 from tests.waiting import PATIENCE_S
 
 SPEED: Final = 10
@@ -168,6 +168,20 @@ class World:
 
     async def kill_postgres(self) -> None:
         os.kill(self.servers.pid("postgres"), signal.SIGKILL)
+
+    async def freeze(self, server: str, *, seconds: float) -> None:
+        """For a while it answers nobody and every connection stands, as behind a network that swallows everything."""
+        parent = self.servers.pid(server)
+        os.kill(parent, signal.SIGSTOP)  # First, so that it has no other child meanwhile
+        frozen = pids_of(parent)
+        try:
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+        finally:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     async def fill_disk(self, *, seconds: float) -> None:
         """No byte is left for anybody for a while."""

@@ -31,7 +31,7 @@ from pmarb.venue.port import Intent, PostAccepted
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
 from tests.conftest import ROOT, running_sandbox
-from tests.executors import Ground, executor, rows
+from tests.executors import Ground, executor, pids_of, rows
 from tests.waiting import until
 
 SPEED = 10
@@ -184,12 +184,6 @@ async def test_a_kill_works_while_redis_is_dead(
         assert (before, after, unverified) == ([order_hash], [], "")
         assert verified > 0
         assert open_orders(ground) == []
-
-
-def pids_of(parent: int) -> list[int]:
-    """A process and its children."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-    return [parent, *map(int, children.split())]
 
 
 @pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
