@@ -20,6 +20,12 @@ IN_FLIGHT: Final = 16
 
 POLL_MS: Final = 200
 
+LANDED_WITHIN: Final = 2.0
+"""Seconds (real) that a stop waits for orders on their way. They are in the table: the next start asks about them."""
+
+ENDED_WITHIN: Final = 5.0
+"""Seconds (real) that everything else has to end after the receipt. What nobody could be told the next start tells."""
+
 
 class Follower(Protocol):
     """Something that keeps up with the venue beside the trading: books, the user stream."""
@@ -60,25 +66,28 @@ class Executor:
     async def _work(self, stop: asyncio.Event) -> None:
         done = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            for follower in self._followers:
-                group.create_task(follower.run(done))
-            group.create_task(self._brake.watch(done))  # First: a kill does not wait until the books are read
-            group.create_task(self._control(done))
+            beside = [group.create_task(follower.run(done)) for follower in self._followers]
+            beside.append(group.create_task(self._brake.watch(done)))  # A kill does not wait until the books are read
+            beside.append(group.create_task(self._control(done)))
             if await until_stopped(self._reconciler.start(), stop):  # Else a server is away: what rests is cancelled
-                group.create_task(self._reconciler.run(done))
-                await self._approvals(stop)
+                beside.append(group.create_task(self._reconciler.run(done)))
+                await until_stopped(self._approvals(), stop)  # Wherever it is: Redis may be frozen
+                await self._land()
             await self._brake.flat(who="signal", why="the process was told to stop")
             done.set()
             self._reconciler.wake()
             self._brake.wake()
+            _, late = await asyncio.wait(beside, timeout=ENDED_WITHIN)
+            for task in late:
+                task.cancel()
         await self._reconciler.close()
 
-    async def _approvals(self, stop: asyncio.Event) -> None:
+    async def _approvals(self) -> None:
         consumer = self._shop.bus.consumer(
             group="executor", name=member_name(), streams=(Stream.APPROVALS,), on_dead=_log_dead
         )
         backoff = Backoff("redis")
-        while not stop.is_set():
+        while True:
             await self._heartbeat.beat()
             try:
                 deliveries = await consumer.poll(block_ms=POLL_MS)
@@ -93,8 +102,18 @@ class Executor:
                 task.add_done_callback(self._landed)
             await asyncio.sleep(0)  # They come first: only then is more asked for
             self._raise_failed()
-        if self._flight:
-            await asyncio.gather(*self._flight)
+
+    async def _land(self) -> None:
+        """Let what is on its way arrive, but not for ever: what was answered cannot be told while Redis is away."""
+        if not self._flight:
+            return
+        _, late = await asyncio.wait(self._flight, timeout=LANDED_WITHIN)
+        for task in late:
+            task.cancel()
+        await asyncio.wait(self._flight)
+        if late:
+            log.warning("stopped_in_flight", approvals=len(late), next="the next start asks what became of them")
+        self._raise_failed()
 
     async def _handle(self, consumer: Consumer, delivery: Delivery) -> None:
         if not isinstance(delivery.message, Approval):
@@ -112,7 +131,7 @@ class Executor:
 
     def _raise_failed(self) -> None:
         for task in self._flight:
-            if task.done():
+            if task.done() and not task.cancelled():
                 task.result()
 
     async def _control(self, done: asyncio.Event) -> None:

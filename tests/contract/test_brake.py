@@ -215,6 +215,38 @@ async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
         assert "receipt not stored" in process.words()
 
 
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_order_on_its_way(
+    ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path, fate: signal.Signals
+) -> None:
+    order_hash, _, _ = await resting(ground, maker)
+    servers = EmbeddedServers(tmp_path / "data")
+    with servers as endpoints:
+        urls = {"redis_url": endpoints.redis_url, "database_url": database_url}
+        with executor(ground, **urls, log=tmp_path / "log") as process:
+            process.start()
+            process.ready()
+            ground.fault("timeout_after_accept", call="order", delay_ms="1500")
+            bus = RedisBus(endpoints.redis_url)
+            await bus.publish(*ground.approvals(lives_s=60))
+            await until(lambda: rows(database_url, "SELECT 1 FROM orders"))
+            os.kill(servers.supervisor_pid, signal.SIGSTOP)  # So that nobody starts it again
+            frozen = servers.pid("redis")
+            os.kill(frozen, fate)
+            try:
+                await until(lambda: not rows(database_url, "SELECT 1 FROM orders WHERE state = 'SUBMITTING'"))
+                assert process.stop() == 0
+            finally:
+                for pid in (frozen, servers.supervisor_pid):
+                    os.kill(pid, signal.SIGCONT)
+            await bus.close()
+        ((who, before, _, after, _, verified),) = receipts(database_url)
+        assert (who, order_hash in before, after) == ("signal", True, [])
+        assert verified > 0
+        assert open_orders(ground) == []
+        assert "stopped_in_flight" in process.words()
+
+
 async def test_after_the_receipt_of_a_kill_under_load_the_venue_gets_no_further_order(
     ground: Ground, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
