@@ -110,8 +110,8 @@ class Executor:
         _, late = await asyncio.wait(self._flight, timeout=LANDED_WITHIN)
         for task in late:
             task.cancel()
-        await asyncio.wait(self._flight)
         if late:
+            await asyncio.wait(late)
             log.warning("stopped_in_flight", approvals=len(late), next="the next start asks what became of them")
         self._raise_failed()
 

@@ -247,6 +247,22 @@ async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_o
         assert "stopped_in_flight" in process.words()
 
 
+async def test_a_stop_lets_orders_on_their_way_arrive(
+    ground: Ground, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
+) -> None:
+    with executor(ground, redis_url=redis_url, database_url=database_url, log=tmp_path / "log") as process:
+        process.start()
+        process.ready()
+        ground.fault("timeout_after_accept", count=20, call="order", delay_ms="500")
+        await redis_bus.publish(*ground.approvals(lives_s=60))
+        await until(lambda: rows(database_url, "SELECT 1 FROM orders WHERE state = 'SUBMITTING'"))
+        assert process.stop() == 0
+    ground.http.delete(f"{ground.ready['sandbox']}/faults").raise_for_status()
+    ((who, _, _, after, _, verified),) = receipts(database_url)
+    assert (who, after) == ("signal", [])
+    assert verified > 0
+
+
 async def test_after_the_receipt_of_a_kill_under_load_the_venue_gets_no_further_order(
     ground: Ground, redis_bus: RedisBus, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
