@@ -35,7 +35,7 @@ from tests.executors import Ground, executor, pids_of, rows
 from tests.waiting import until
 
 SPEED = 10
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
