@@ -8,6 +8,7 @@ from pmarb.bus.port import BusUnavailable, Consumer, DeadLetter, Delivery
 from pmarb.db.pool import Pool
 from pmarb.domain.messages import Approval, Halt, Kill, Resume, Stream
 from pmarb.runtime import Backoff, Heartbeat, member_name, until_stopped
+from pmarb.waiting import end
 from services.executor.brake import Brake
 from services.executor.hotpath import HotPath
 from services.executor.reconcile import Reconciler
@@ -77,9 +78,7 @@ class Executor:
             done.set()
             self._reconciler.wake()
             self._brake.wake()
-            _, late = await asyncio.wait(beside, timeout=ENDED_WITHIN)
-            for task in late:
-                task.cancel()
+            await end(beside, within=ENDED_WITHIN)
         await self._reconciler.close()
 
     async def _approvals(self) -> None:
@@ -105,14 +104,9 @@ class Executor:
 
     async def _land(self) -> None:
         """Let what is on its way arrive, but not for ever: what was answered cannot be told while Redis is away."""
-        if not self._flight:
-            return
-        _, late = await asyncio.wait(self._flight, timeout=LANDED_WITHIN)
-        for task in late:
-            task.cancel()
+        late = await end(self._flight, within=LANDED_WITHIN)
         if late:
-            await asyncio.wait(late)
-            log.warning("stopped_in_flight", approvals=len(late), next="the next start asks what became of them")
+            log.warning("stopped_in_flight", approvals=late, next="the next start asks what became of them")
         self._raise_failed()
 
     async def _handle(self, consumer: Consumer, delivery: Delivery) -> None:
