@@ -1,10 +1,14 @@
-"""One order, from what was planned to what is known of it: draft, sign, write, send, write. In this order, always."""
+"""One order, from what was planned to what is known of it: draft, sign, write, send, write. In this order, always.
 
+The client prepares what it will send while the ledger writes; the order itself leaves only when it is written.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from pmarb import logs
 from pmarb.db.orders import Context, Gate, Stored
@@ -42,8 +46,8 @@ from services.executor.shop import Shop, Told, log_told, persistently
 log = logs.get(__name__)
 
 STALLED_AFTER: Final = 2 * NANOS
-"""Between writing and sending nothing waits; a longer gap (real) means that this process was stopped meanwhile, and
-the reconciler of another may have judged its order already."""
+"""Between writing and leaving only a connection is waited for; after a longer gap (real) the reconciler of another
+process may have judged the order already."""
 
 PAUSED: Final = "paused: "
 """Prefix of the refusal of an order that came while the venue takes none."""
@@ -68,6 +72,40 @@ class Placed:
     cause: str = ""
 
 
+class Writing:
+    """An order on its way into the ledger, and with it the last word on whether it may leave."""
+
+    def __init__(self, shop: Shop, order: Order, context: Context) -> None:
+        self._shop = shop
+        self._began = shop.clock.real()
+        self._answer = asyncio.ensure_future(shop.orders.insert(order, context))
+        self.withheld = Skip(reason=SkipReason.HALTED)
+        self.lost = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.cancel()  # Done by now, unless all of this was cancelled
+
+    async def gate(self) -> Gate | None:
+        """What the ledger decided; None if it cannot be asked, and then nobody knows."""
+        try:
+            return await asyncio.shield(self._answer)  # Who waits may have to stop waiting; then it is asked again
+        except Unavailable as error:
+            self.lost = str(error)
+            return None
+
+    async def may_leave(self) -> bool:
+        """Whether it is written, in time, and nothing has stopped trading meanwhile."""
+        if await self.gate() is not Gate.INSERTED:
+            return False
+        if self._shop.clock.real() - self._began > STALLED_AFTER:
+            self.withheld = Skip(reason=SkipReason.STALLED)
+            return False
+        return not self._shop.braked.is_set()  # It was written before the stop; the receipt must stay true
+
+
 class Posting:
     """Sends orders. An (opportunity, leg) is sent at most once, whatever is asked again."""
 
@@ -88,13 +126,14 @@ class Posting:
         if isinstance(draft, Skip):
             return await self.skip(approval, number, leg, draft)
         order, context = self._row(approval, number, leg, draft, tick=tick)
-        written = self._shop.clock.real()
-        try:
-            writing = self._shop.orders.insert(order, context)  # On its way to the database while this process signs
+        result: PostResult | None = None
+        with Writing(self._shop, order, context) as writing:  # On its way to the database while this process signs
             signed = self._seal(draft)
-            gate = await writing
-        except Unavailable as error:
-            log.error("database_unavailable", opportunity_id=approval.opportunity_id, error=str(error))
+            if isinstance(signed, Signed):
+                result = await self._shop.venue.post(signed, permit=writing.may_leave)
+            gate = await writing.gate()
+        if gate is None:
+            log.error("database_unavailable", opportunity_id=approval.opportunity_id, error=writing.lost)
             skip = Skip(reason=SkipReason.HALTED, detail="database=unavailable")
             told = [reports.skipped(approval, number, leg, skip, now=self._shop.clock.now())]
             return Placed(told=told, outcome=Outcome.MISSED, cause=skip.cause)
@@ -103,7 +142,9 @@ class Posting:
             return await self.skip(approval, number, leg, Skip(reason=SkipReason.HALTED, detail=detail))
         if isinstance(signed, Skip):
             return await self._unsent(draft, signed)
-        return await self._send(draft, signed, context, written)
+        if result is None:
+            return await self._unsent(draft, writing.withheld)
+        return await self._learnt(draft, result, fees=context.fees)
 
     async def skip(self, approval: Approval, number: int, leg: ApprovedLeg, skip: Skip) -> Placed:
         """Say that nothing was sent; but if something was, before, say how it stands: its reservation still counts."""
@@ -135,21 +176,16 @@ class Posting:
         told = await self._shop.record_surely(draft.order_hash, (refused,), sent_real=0, answered_real=0)
         return Placed(told=told, outcome=Outcome.MISSED, cause=skip.cause)
 
-    async def _send(self, draft: Draft, signed: Signed, context: Context, written: int) -> Placed:
+    async def _learnt(self, draft: Draft, result: PostResult, *, fees: FeeSchedule) -> Placed:
         clock = self._shop.clock
-        if clock.real() - written > STALLED_AFTER:
-            return await self._unsent(draft, Skip(reason=SkipReason.STALLED))
-        if self._shop.braked.is_set():  # It was written before the stop; the receipt must stay true
-            return await self._unsent(draft, Skip(reason=SkipReason.HALTED))
-        result = await self._shop.venue.post(signed)
         alert = self._pause.learn(result, now=clock.now())
-        events = events_of(result, fees=context.fees, now=clock.now())
+        events = events_of(result, fees=fees, now=clock.now())
         told = await self._shop.record_surely(
-            signed.order_hash, events, sent_real=result.sent_real, answered_real=clock.real()
+            draft.order_hash, events, sent_real=result.sent_real, answered_real=clock.real()
         )
         if alert is not None:
             await self._shop.publish(alert)
-        return placed_of(result, told, fees=context.fees)
+        return placed_of(result, told, fees=fees)
 
     def _row(
         self, approval: Approval, number: int, leg: ApprovedLeg, draft: Draft, *, tick: Decimal

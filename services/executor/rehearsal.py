@@ -2,8 +2,8 @@
 
 Orders are seconds or hours apart. A first one finds cold caches, cold pages and statements not planned yet, and takes
 two to three times as long as the next. A rehearsal costs two milliseconds and also proves, before it matters, that the
-signer and the database would do their part. Its order is for cents at the lowest tick, is never given to anything
-that sends, and its row is rolled back.
+signer and the database would do their part, and that a connection to the venue is open. Its order is for cents at the
+lowest tick, is never given to anything that sends, and its row is rolled back.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ class Rehearsal:
             await until_set(stop, within=EVERY)
 
     async def _once(self, market: MarketInfo) -> None:
+        await self._venue.ready()
         try:
             draft = await self._venue.draft(cheapest(market))
             self._venue.seal(draft)

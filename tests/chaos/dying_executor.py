@@ -17,6 +17,7 @@ from pmarb.db.ledger import LedgerBook
 from pmarb.db.orders import Orders
 from pmarb.runtime import main
 from pmarb.settings import load
+from pmarb.venue.departure import Departure
 from pmarb.venue.trading import SdkVenue
 from services.executor.service import Executor
 from services.executor.settings import ExecutorSettings
@@ -28,6 +29,7 @@ STEPS: Final[dict[str, tuple[type, str]]] = {
     "write": (Orders, "insert"),
     "sign": (SdkVenue, "seal"),
     "post": (SdkVenue, "post"),
+    "leave": (Departure, "leave"),
     "fold": (Shop, "record"),
     "publish_and_ack": (StreamConsumer, "forward"),
     "settle": (LedgerBook, "settle"),

@@ -181,6 +181,28 @@ async def test_the_same_order_again_is_no_proof_of_absence(ground: Ground, trade
     assert isinstance(await trader.post(signed), PostIndeterminate)
 
 
+async def test_an_order_leaves_when_it_may_and_not_without(ground: Ground, trader: SdkVenue) -> None:
+    signed = trader.seal(await trader.draft(await an_intent(ground, over="-0.15", kind=OrderType.GTC)))
+    seen: list[int] = []
+
+    async def refused() -> bool:
+        return False
+
+    async def late() -> bool:
+        await asyncio.sleep(0.2)
+        seen.append(len(await trader.open_orders()))
+        return True
+
+    assert await trader.post(signed, permit=refused) is None
+    before = ground.clock.real()
+    answer = await trader.post(signed, permit=late)
+    assert seen == [0]
+    assert isinstance(answer, PostAccepted)
+    assert before + 200_000_000 <= answer.sent_real <= ground.clock.real()
+    assert [order.order_hash for order in await trader.open_orders()] == [signed.order_hash]
+    assert await trader.cancel_all() == {}
+
+
 async def test_a_resting_order_is_listed_and_cancelled(ground: Ground, trader: SdkVenue) -> None:
     intent = await an_intent(ground, over="-0.15", kind=OrderType.GTC)
     signed = trader.seal(await trader.draft(intent))
@@ -207,7 +229,9 @@ async def test_a_venue_that_is_away_teaches_nothing(ground: Ground, trader: SdkV
         api_passphrase=SecretStr(entry["passphrase"]),
     )  # fmt: skip
     away = await SdkVenue.connect(nowhere, wallet, ground.clock)
-    assert isinstance(await away.post(signed), PostIndeterminate)
+    answer = await away.post(signed)
+    assert isinstance(answer, PostPaused)  # It never left, so it is certainly not there
+    assert (answer.reason[:12], answer.sent_real) == ("not reached:", 0)
     for read in (away.open_orders(), away.trades(since_ns=0), away.cash(), away.positions(), away.cancel_all()):
         with pytest.raises(VenueUnavailable):
             await read

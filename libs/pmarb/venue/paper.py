@@ -19,6 +19,7 @@ from pmarb.venue.port import (
     Draft,
     EntryFees,
     Intent,
+    Permit,
     PostAccepted,
     PostRefused,
     PostResult,
@@ -29,6 +30,7 @@ from pmarb.venue.port import (
     VenueOrder,
     VenuePosition,
     VenueTrade,
+    granted,
 )
 
 ORDER_PATH_S: Final = 0.230
@@ -90,6 +92,9 @@ class PaperVenue:
     async def prepare(self, tokens: Sequence[str]) -> None:
         """Nothing: there is nothing to sign."""
 
+    async def ready(self) -> None:
+        """Always: nothing leaves."""
+
     async def draft(self, intent: Intent) -> Draft:
         if intent.side is not Side.BUY or intent.order_type not in (OrderType.FAK, OrderType.FOK):
             raise ValueError(f"paper trades FAK and FOK BUYs, the order was {intent.order_type} {intent.side}")
@@ -98,7 +103,9 @@ class PaperVenue:
     def seal(self, draft: Draft) -> Signed:
         return Signed(order_hash=draft.order_hash, intent=draft.intent, payload=None)
 
-    async def post(self, signed: Signed) -> PostResult:
+    async def post(self, signed: Signed, *, permit: Permit = granted) -> PostResult | None:
+        if not await permit():
+            return None
         sent = self._clock.real()
         await self._clock.sleep(ORDER_PATH_S + HOLD_S)
         if await self._memory.free() < ZERO:

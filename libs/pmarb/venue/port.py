@@ -3,7 +3,7 @@
 An answer is one of the four types of `PostResult`; there is no fifth, and no exception means "not placed".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -73,8 +73,8 @@ class PostIndeterminate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostPaused:
-    """Not taken because the venue takes no such orders now: restarting, post-only, cancel-only, disabled. Nothing is
-    wrong with the order; `retry_after_s` is the venue's own advice (its seconds), 0 without any."""
+    """Not taken because the venue takes no such orders now: restarting, post-only, cancel-only, disabled, not reached.
+    Nothing is wrong with the order; `retry_after_s` is the venue's own advice (its seconds), 0 without any."""
 
     reason: str
     sent_real: int
@@ -82,6 +82,14 @@ class PostPaused:
 
 
 PostResult = PostAccepted | PostRefused | PostPaused | PostIndeterminate
+
+Permit = Callable[[], Awaitable[bool]]
+"""Asked once, when nothing but the order itself is left to send: it leaves only if the answer is True."""
+
+
+async def granted() -> bool:
+    """The permit of an order that waits for nothing."""
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +216,9 @@ class TradingVenue(Protocol):
     async def prepare(self, tokens: Sequence[str]) -> None:
         """Fetch what signing for these tokens needs (tick, neg-risk) so that the hot path asks nothing."""
 
+    async def ready(self) -> None:
+        """Have open, if that can be, what the next order will leave on. Never raises for what the venue does."""
+
     async def draft(self, intent: Intent) -> Draft:
         """Everything but the signature, so that the order can be written down before, or while, it is signed.
 
@@ -223,8 +234,10 @@ class TradingVenue(Protocol):
             ValueError: this signer cannot sign it.
         """
 
-    async def post(self, signed: Signed) -> PostResult:
-        """Send it once. Never resent by itself."""
+    async def post(self, signed: Signed, *, permit: Permit = granted) -> PostResult | None:
+        """Send it once. Never resent by itself; None where the permit was refused, and then nothing left.
+
+        `sent_real` of the answer is when the order left, 0 if the venue could not be reached and it did not."""
 
     async def cancel_all(self) -> dict[str, str]:
         """Cancel every open order of this wallet; hash -> reason for those that were not cancelled."""

@@ -108,6 +108,13 @@ def refused(error: RequestRejectedError | RateLimitError, *, sent_real: int) -> 
     return PostIndeterminate(detail=f"HTTP {error.status}: {text}", sent_real=sent_real)
 
 
+def silent(detail: str, *, sent_real: int) -> PostResult:
+    """No reply that could be read. Only an order that never left is certainly not there."""
+    if not sent_real:
+        return PostPaused(reason=f"not reached: {detail}", sent_real=0)
+    return PostIndeterminate(detail=detail, sent_real=sent_real)
+
+
 def _paused(text: str, restriction: object | None) -> bool:
     return restriction is not None or any(known in text.lower() for known in _PAUSED_TEXTS)
 

@@ -30,7 +30,8 @@ from polymarket.types import EvmAddress, HexString
 
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.values import Side
-from pmarb.venue import eip712
+from pmarb.venue import departure, eip712
+from pmarb.venue.orderline import OrderLine
 
 PINNED: Final = "0.14.0"
 
@@ -97,7 +98,7 @@ async def connect(
     if relayer_key:
         signer = PrivateKey.from_hex(private_key.removeprefix("0x"))
         relayer = RelayerApiKey(key=relayer_key, address=eip712.address(signer))
-    return await AsyncSecureClient._create(
+    client = await AsyncSecureClient._create(
         private_key=private_key,
         wallet=wallet,
         environment=environment(urls),
@@ -105,6 +106,18 @@ async def connect(
         api_key=relayer,
         validate_credentials=False,
     )
+    http = client._ctx.secure_clob._client
+    http.event_hooks = {"request": [departure.hold]}
+    http._transport = OrderLine(http._transport)
+    return client
+
+
+async def ready(client: AsyncSecureClient) -> None:
+    """Have a connection open on which the next order can leave."""
+    http = client._ctx.secure_clob._client
+    line = http._transport_for_url(http.base_url)
+    if isinstance(line, OrderLine):  # Else the environment names a proxy, and all goes through that
+        await line.ready(http.base_url)
 
 
 def signature_type(client: AsyncSecureClient) -> int:

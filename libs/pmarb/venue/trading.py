@@ -35,6 +35,7 @@ from pmarb.domain.orders import OrderState, OrderType
 from pmarb.domain.values import MICRO, NANOS, Side, round_down
 from pmarb.venue import eip712, replies, sdk
 from pmarb.venue.account import own_trades
+from pmarb.venue.departure import Departure, Withheld
 from pmarb.venue.outcomes import PublicRecords
 from pmarb.venue.parse import ParseError
 from pmarb.venue.port import (
@@ -43,7 +44,7 @@ from pmarb.venue.port import (
     Draft,
     EntryFees,
     Intent,
-    PostIndeterminate,
+    Permit,
     PostResult,
     Redemption,
     Resolution,
@@ -55,6 +56,7 @@ from pmarb.venue.port import (
     VenueTrade,
     VenueUnavailable,
     WrongHeartbeat,
+    granted,
 )
 from pmarb.venue.userstream import UserStream
 
@@ -171,6 +173,9 @@ class SdkVenue:
         async with _reading():
             await asyncio.gather(*(sdk.terms(self._client, token) for token in tokens))
 
+    async def ready(self) -> None:
+        await sdk.ready(self._client)
+
     async def draft(self, intent: Intent) -> Draft:
         try:
             order = await self._drafted(intent)
@@ -186,19 +191,21 @@ class SdkVenue:
         signed = sdk.seal(self._client, order, self._key, contents=contents)
         return Signed(order_hash=draft.order_hash, intent=draft.intent, payload=signed)
 
-    async def post(self, signed: Signed) -> PostResult:
+    async def post(self, signed: Signed, *, permit: Permit = granted) -> PostResult | None:
         assert isinstance(signed.payload, SignedOrder)
-        sent = self._clock.real()
-        try:
-            async with asyncio.timeout(self._answer_within):
-                reply = await self._client.post_order(signed.payload)
-        except (RequestRejectedError, RateLimitError) as error:
-            return replies.refused(error, sent_real=sent)
-        except TimeoutError:
-            return PostIndeterminate(detail=f"no answer within {self._answer_within} s", sent_real=sent)
-        except (TransportError, UnexpectedResponseError, ValueError) as error:
-            return PostIndeterminate(detail=f"{type(error).__name__}: {error}", sent_real=sent)
-        return replies.answered(reply, signed, sent_real=sent)
+        with Departure(permit, self._clock) as departure:
+            try:
+                async with asyncio.timeout(self._answer_within):
+                    reply = await self._client.post_order(signed.payload)
+            except Withheld:
+                return None
+            except (RequestRejectedError, RateLimitError) as error:
+                return replies.refused(error, sent_real=departure.sent_real)
+            except TimeoutError:
+                return replies.silent(f"no answer within {self._answer_within} s", sent_real=departure.sent_real)
+            except (TransportError, UnexpectedResponseError, ValueError) as error:
+                return replies.silent(f"{type(error).__name__}: {error}", sent_real=departure.sent_real)
+        return replies.answered(reply, signed, sent_real=departure.sent_real)
 
     async def cancel_all(self) -> dict[str, str]:
         async with _reading():
