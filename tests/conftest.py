@@ -1,15 +1,10 @@
 """Fixtures that more than one folder needs: the real servers, a fresh bus, a fresh database, a running sandbox."""
 
-import contextlib
 import itertools
-import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import psycopg
@@ -84,20 +79,6 @@ async def redis_bus(redis_url: str) -> AsyncIterator[RedisBus]:
     bus = RedisBus(redis_url)
     yield bus
     await bus.close()
-
-
-@contextlib.contextmanager
-def running_sandbox(*options: str) -> Iterator[dict[str, Any]]:
-    """A sandbox process of our own on a free loopback port; what it printed when it was ready."""
-    command = [sys.executable, "-m", "services.sandbox", "--host", "127.0.0.1", "--port", "0", "--json", *options]
-    env = os.environ | {"PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
 
 
 def _database(url: str, name: str) -> str:

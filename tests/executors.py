@@ -2,9 +2,6 @@
 
 import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,9 +20,8 @@ from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import CENT, NANOS, round_down
 from pmarb.venue import gamma
 from tests.builders import a_leg, an_approval
+from tests.starting import ROOT, Started
 from tests.waiting import PATIENCE_S
-
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(kw_only=True)
@@ -159,25 +155,23 @@ class ExecutorProcess:
     env: dict[str, str]
     log: Path
     module: str = "services.executor"
-    process: subprocess.Popen[bytes] | None = None
+    process: Started | None = None
     began: int = 0
 
     def start(self) -> None:
         self.began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module], env=self.env, stdout=log, stderr=log, cwd=ROOT
-            )
+            self.process = Started(self.module, env=self.env, out=log, err=log)
 
     def kill9(self) -> None:
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        self.process.kill()
         self.process.wait(timeout=10)
 
     def stop(self, *, within: float = PATIENCE_S) -> int:
         """SIGTERM; the exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
         return self.process.wait(timeout=within)
 
     def ready(self, *, within: float = PATIENCE_S) -> None:

@@ -4,11 +4,8 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +19,6 @@ from services.sandbox.world import World
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
-
-
-@contextlib.contextmanager
-def running(*options: str) -> Iterator[Any]:
-    """A sandbox process; yields what it printed when it was ready."""
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", *options]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            assert process.wait(timeout=15) == 0
 
 
 @contextlib.asynccontextmanager

@@ -10,8 +10,8 @@ import pytest
 
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.messages import Approval
-from tests.conftest import running_sandbox
 from tests.executors import Ground, balance, disagreements, executor, rows
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 KILLS = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.executors import ROOT
+from tests.starting import ROOT
 
 SEED = os.environ.get("CHAOS_SEED", "1")
 SECONDS = 100

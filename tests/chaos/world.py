@@ -19,8 +19,8 @@ import redis.asyncio as redis
 
 from pmarb.db.migrate import upgrade
 from pmarb.embedded import EmbeddedServers, Endpoints
-from tests.conftest import running_sandbox
-from tests.executors import ROOT, Ground, pids_of
+from tests.executors import Ground, pids_of
+from tests.starting import ROOT, running_sandbox
 from tests.waiting import PATIENCE_S
 
 SPEED: Final = 10

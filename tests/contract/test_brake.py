@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,8 +29,8 @@ from pmarb.venue import sdk
 from pmarb.venue.port import Intent, PostAccepted
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
-from tests.conftest import ROOT, running_sandbox
 from tests.executors import Ground, executor, pids_of, rows
+from tests.starting import ROOT, finished, running_sandbox
 from tests.waiting import until
 
 SPEED = 10
@@ -130,10 +129,9 @@ def direct(ground: Ground, database_url: str, *options: str, **settings: str) ->
         "SANDBOX_URL": ground.ready["clob"],
         **settings,
     }
-    command = [sys.executable, "-m", "services.cli", "kill", "--direct", "--reason", "drill", *options]
     if options:
-        command = [sys.executable, "-m", "services.executor.kill", "--reason", "drill", *options]
-    return subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return finished("services.executor.kill", ["--reason", "drill", *options], env=env, timeout=60)
+    return finished("services.cli", ["kill", "--direct", "--reason", "drill"], env=env, timeout=60)
 
 
 async def test_without_an_executor_the_direct_way_cancels_and_leaves_a_receipt(

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,8 +20,8 @@ from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
 from pmarb.domain.scanners import ScannerReport
 from services.cli.compare import LedgerView, Match, VenueView, agree, audit
-from tests.conftest import running_sandbox
 from tests.ledgers import HASH, with_a_trade
+from tests.starting import finished, running_sandbox
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -33,14 +32,7 @@ def bare(tmp_path: Path) -> Run:
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         clean = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
-        return subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
-            cwd=tmp_path,
-            env=clean | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return finished("services.cli", arguments, env=clean | environment, cwd=tmp_path, timeout=60)
 
     return run
 

@@ -22,6 +22,7 @@ from pmarb.db import views
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
 from pmarb.domain.scanners import ScannerReport
 from tests.ledgers import with_a_trade
+from tests.starting import finished
 
 TOKEN = "a-long-enough-token"
 
@@ -179,13 +180,7 @@ def test_a_taken_port_is_named(redis_url: str, database_url: str) -> None:
             "REDIS_URL": redis_url,
             "DATABASE_URL": database_url,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "services.console"],
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        done = finished("services.console", env=os.environ | environment, timeout=30)
     assert done.returncode == 2
     assert "CONSOLE_PORT was" in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from pmarb.venue.public import Discovery, sandbox
 from pmarb.venue.schedule import LISTED, slots
 from services.executor.books import LiveBooks
 from services.executor.settings import ExecutorSettings
-from tests.conftest import running_sandbox
+from tests.starting import running_sandbox
 
 
 async def test_markets_of_every_family_are_followed_and_prepared() -> None:

@@ -11,8 +11,8 @@ from pmarb.bus.streams import RedisBus
 from pmarb.db.control import kill, resume
 from pmarb.domain.messages import Approval, Fill, Kill, OrderUpdate, Stream
 from pmarb.domain.orders import OrderState
-from tests.conftest import running_sandbox
 from tests.executors import ExecutorProcess, Ground, balance, disagreements, executor, rows
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 SPEED = 8

@@ -23,9 +23,9 @@ from pmarb.venue import sdk
 from pmarb.venue.port import Intent, PostAccepted, Signed
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
-from tests.conftest import running_sandbox
 from tests.executors import ExecutorProcess, Ground, balance, executor, rows
 from tests.sandboxes import eventually
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 SPEED = 15

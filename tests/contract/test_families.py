@@ -15,7 +15,7 @@ from pmarb.venue.public import sandbox
 from pmarb.venue.schedule import slots
 from services.scanner.service import ScannerService
 from services.scanner.settings import ScannerSettings
-from tests.conftest import running_sandbox
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 DECIDED = {"found", "edge_too_thin", "price_band", "depth_too_thin", "cooldown", "near_tie"}

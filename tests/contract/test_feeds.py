@@ -24,7 +24,7 @@ from pmarb.venue.prices import OracleFeed, SpotFeed
 from pmarb.venue.public import Discovery, VenueUrls, sandbox
 from services.scanner.service import ScannerService
 from services.scanner.settings import ScannerSettings
-from tests.conftest import running_sandbox
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S, until
 
 SPEED = 20

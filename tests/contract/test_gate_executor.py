@@ -15,10 +15,10 @@ from pmarb.bus.streams import RedisBus
 from pmarb.db.control import resume
 from pmarb.domain.messages import Alert, Approval, OrderUpdate, Stream
 from pmarb.domain.values import NANOS
-from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_gate import DAY, bet, earned, forge
 from tests.contract.test_risk_service import DEPOSIT, now_ns
 from tests.executors import ExecutorProcess, Ground, balance, executor, rows
+from tests.starting import ROOT, running_sandbox
 
 LIVE = {"VENUE": "polymarket", "EXECUTION": "live"}
 pytestmark = pytest.mark.timeout(180)

@@ -14,13 +14,13 @@ from pmarb.db import gate, modes
 from pmarb.domain.gate import PHRASE
 from pmarb.domain.values import NANOS
 from pmarb.embedded import Endpoints
-from tests.conftest import running_sandbox
 from tests.contract.test_gate import DAY, bet, earned
 from tests.contract.test_gate_executor import posing
 from tests.contract.test_risk_service import now_ns
 from tests.earning import keep, recorded
 from tests.executors import Ground, executor, forget_sessions, rows
 from tests.scanning import START
+from tests.starting import running_sandbox
 
 pytestmark = pytest.mark.timeout(600)
 NEVER_SENT = {"APPRISE_URLS": "json://127.0.0.1:9/alerts"}

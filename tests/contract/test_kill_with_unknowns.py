@@ -7,8 +7,8 @@ import pytest
 
 from pmarb.bus.streams import RedisBus
 from pmarb.db import control
-from tests.conftest import running_sandbox
 from tests.executors import Ground, executor, rows
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)

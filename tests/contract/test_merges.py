@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -23,8 +21,8 @@ from pmarb.venue import sdk
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.risk.portfolio import Portfolio
 from services.risk.rebuild import rebuilt
-from tests.conftest import ROOT, running_sandbox
 from tests.executors import ExecutorProcess, Ground, balance, disagreements, executor, rows
+from tests.starting import finished, running_sandbox
 from tests.waiting import until
 
 SPEED = 20
@@ -86,11 +84,8 @@ def listed(ground: Ground) -> Any:
 
 def audited(ground: Ground, database_url: str) -> str:
     """What `pm-arb audit` says when it is not content."""
-    done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "audit"],
-        env=os.environ | {"DATABASE_URL": database_url, "SANDBOX_URL": ground.ready["clob"]},
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    env = os.environ | {"DATABASE_URL": database_url, "SANDBOX_URL": ground.ready["clob"]}
+    done = finished("services.cli", ["audit"], env=env, timeout=60)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 

@@ -12,7 +12,7 @@ from pmarb.runtime import Heartbeat
 from pmarb.venue.public import sandbox
 from services.scanner.service import ScannerService
 from services.scanner.settings import ScannerSettings
-from tests.conftest import running_sandbox
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 

@@ -21,7 +21,7 @@ from pmarb.venue.public import VenueUrls, sandbox, sandbox_keys
 from services.scanner.board import Board
 from services.scanner.decide import Limits
 from services.scanner.prices import Prices
-from tests.conftest import running_sandbox
+from tests.starting import running_sandbox
 
 SPEED = 10
 ASSETS = ("btc", "eth")

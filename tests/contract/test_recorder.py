@@ -23,9 +23,9 @@ from services.recorder.prices import PriceChannels
 from services.recorder.spool import PART, Received, Spool
 from services.replay.report import TapeReport
 from services.replay.run import Parameters, replay
-from tests.conftest import running_sandbox
 from tests.contract.test_sets_found import anchor_for_the_evening
 from tests.recordings import a_spool, recorded
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 T = 1_795_000_000 * NANOS

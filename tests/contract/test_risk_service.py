@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from itertools import pairwise
@@ -22,7 +20,7 @@ from pmarb.domain.messages import Alert, Approval, Message, Rejection, Stream
 from pmarb.domain.values import NANOS
 from pmarb.embedded import Endpoints
 from tests.builders import a_leg, a_settlement, an_opportunity
-from tests.conftest import ROOT
+from tests.starting import ROOT, Started
 from tests.waiting import PATIENCE_S, until
 
 DEPOSIT = """
@@ -39,7 +37,7 @@ class Risk:
     def __init__(self, env: dict[str, str], log: Path) -> None:
         self.log = log
         with log.open("ab") as out:
-            self.process = subprocess.Popen([sys.executable, "-m", "services.risk"], env=env, stderr=out)
+            self.process = Started("services.risk", env=env, err=out)
 
     async def wrote(self, words: str, within: float = PATIENCE_S) -> str:
         for _ in range(int(within / 0.05)):

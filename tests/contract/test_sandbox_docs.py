@@ -21,6 +21,7 @@ from services.sandbox.scenario import SCENARIOS
 from services.sandbox.scenario_file import parse_scenario
 from services.sandbox.world import RunSettings, World
 from tests import sandboxes
+from tests.starting import running_sandbox
 
 TEXT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -28,7 +29,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 @pytest.fixture(scope="module")
 def ready():
-    with sandboxes.running("--scenario", "instant") as made:
+    with running_sandbox("--scenario", "instant") as made:
         yield made
 
 

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
@@ -14,7 +15,7 @@ polymarket = pytest.importorskip("polymarket")
 
 @pytest.fixture(scope="module")
 def ready():
-    with sandboxes.running("--scenario", "instant", "--speed", "10", "--families", "5m,15m,sports") as made:
+    with running_sandbox("--scenario", "instant", "--speed", "10", "--families", "5m,15m,sports") as made:
         yield made
 
 

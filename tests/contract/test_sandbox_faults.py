@@ -3,9 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import websockets
 
 from tests import sandboxes
 from tests.sandbox_orders import call, signed_order
+from tests.starting import running_sandbox
 
 ROOT = Path(__file__).parents[2]
 SALTS = itertools.count(1)
@@ -24,15 +22,8 @@ CENT, SHARE = 10_000, 1_000_000
 
 @pytest.fixture(scope="module")
 def ready():
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", "--scenario", "instant"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            assert process.wait(timeout=15) == 0
+    with running_sandbox("--scenario", "instant") as made:
+        yield made
 
 
 class Client:

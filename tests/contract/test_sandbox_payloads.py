@@ -10,6 +10,7 @@ import pytest
 import websockets
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 
 PAYLOADS = Path(__file__).parents[3] / "shared" / "data" / "payloads"
 polymarket = pytest.importorskip("polymarket")
@@ -148,7 +149,7 @@ def misfits(theirs: Any, ours: Any, path: str = "") -> list[str]:
 def samples() -> Any:
     """One of each kind, from a sandbox in which something happens."""
     options = ("--scenario", "instant", "--speed", "10", "--families", "5m,15m,above,augmented,sports")
-    with sandboxes.running(*options) as ready:
+    with running_sandbox(*options) as ready:
         return asyncio.run(asyncio.wait_for(Collector(ready).run(), 100))
 
 

@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 SPEED = 100
@@ -15,13 +16,13 @@ SPEED = 100
 
 @pytest.fixture(scope="module")
 def ready():
-    with sandboxes.running("--scenario", "instant", "--speed", "10") as made:
+    with running_sandbox("--scenario", "instant", "--speed", "10") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def hurried():
-    with sandboxes.running("--scenario", "efficient", "--speed", str(SPEED)) as made:
+    with running_sandbox("--scenario", "efficient", "--speed", str(SPEED)) as made:
         yield made
 
 

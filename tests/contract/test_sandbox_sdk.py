@@ -3,10 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-from contextlib import contextmanager
 from decimal import ROUND_FLOOR, Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
@@ -22,31 +19,17 @@ ROOT = Path(__file__).parents[2]
 polymarket = pytest.importorskip("polymarket")
 
 
-@contextmanager
-def sandbox(*options: str):
-    """A sandbox process on a free port; yields its ready object."""
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", *options]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            assert process.wait(timeout=15) == 0
-
-
 @pytest.fixture(scope="module")
 def ready():
     """No order path, no hold; ten venue seconds a second."""
-    with sandbox("--scenario", "instant", "--speed", "10", "--bankroll", "300") as made:
+    with running_sandbox("--scenario", "instant", "--speed", "10", "--bankroll", "300") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def quick():
     """Everything happens fifty times faster: for what takes minutes."""
-    with sandbox("--scenario", "efficient", "--speed", "50", "--seed", "3") as made:
+    with running_sandbox("--scenario", "efficient", "--speed", "50", "--seed", "3") as made:
         yield made
 
 

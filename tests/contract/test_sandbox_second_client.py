@@ -9,6 +9,7 @@ import pytest
 import websockets
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 pytest.importorskip("py_clob_client_v2")
@@ -20,7 +21,7 @@ exceptions = pytest.importorskip("py_clob_client_v2.exceptions")
 @pytest.fixture(scope="module")
 def ready():
     options = ("--scenario", "instant", "--speed", "10", "--families", "5m,15m,range,positions")
-    with sandboxes.running(*options) as made:
+    with running_sandbox(*options) as made:
         yield made
 
 

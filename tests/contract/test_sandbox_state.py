@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,6 +14,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.starting import Started, announced, finished
 
 polymarket = pytest.importorskip("polymarket")
 MICRO = 10**6
@@ -32,16 +31,11 @@ class Mortal:
         self._options = ["--state", str(folder / "state"), "--speed", str(SPEED), "--scenario", str(patient)]
         self._options += ["--families", "5m", "--json"]
         self._port = "0"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Started | None = None
 
     def start(self) -> Any:
         """What it prints when it is ready."""
-        command = [sys.executable, "-m", "services.sandbox", "--port", self._port, *self._options]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=sandboxes.ROOT, env=os.environ
-        )
-        assert self._process.stdout is not None
-        ready = json.loads(self._process.stdout.readline())
+        self._process, ready = announced("services.sandbox", ["--port", self._port, *self._options], env=os.environ)
         self._port = ready["clob"].rsplit(":", 1)[1]
         return ready
 
@@ -49,10 +43,7 @@ class Mortal:
         """Exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(timeout=60)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
+        return self._process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -184,8 +175,8 @@ def test_a_window_that_ended_while_nobody_was_there_is_redeemed_once(mortal: Mor
 def test_other_terms_end_with_2_and_say_what_to_do(mortal: Mortal) -> None:
     mortal.start()
     mortal.end(signal.SIGTERM)
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", *mortal._options, "--seed", "9"]
-    done = subprocess.run(command, cwd=sandboxes.ROOT, capture_output=True, text=True, check=False)
+    options = ["--port", "0", *mortal._options, "--seed", "9"]
+    done = finished("services.sandbox", options, env=os.environ, timeout=60)
     assert done.returncode == 2
     assert "SANDBOX_SEED is 9, but" in done.stderr
     assert "docker compose down --volumes" in done.stderr

@@ -4,9 +4,6 @@ import asyncio
 import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import httpx
 import pytest
 import websockets
 
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -36,15 +34,8 @@ HASHED = (
 @pytest.fixture(scope="module")
 def ready():
     """Twenty venue seconds a second, so that windows open and settle while the tests run."""
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", "--speed", "20", "--seed", "11"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            assert process.wait(timeout=15) == 0
+    with running_sandbox("--speed", "20", "--seed", "11") as made:
+        yield made
 
 
 def recorded(path: str) -> Any:

@@ -1,11 +1,8 @@
 """A recording played by the sandbox: its clock, its markets, its books, and our orders against them."""
 
 import json
-import os
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import zstandard
 from services.sandbox.settings import SettingError, read_settings
 from services.sandbox.tape import TapeFile
 from tests.sandbox_orders import call, signed_order
+from tests.starting import running_sandbox
 
 ROOT = Path(__file__).parents[2]
 TAPES = ROOT.parent / "shared" / "data" / "tapes"
@@ -68,17 +66,8 @@ def write_tape(path: Path, lines: list[tuple[float, str, dict[str, Any]]]) -> Pa
     return path
 
 
-@contextmanager
-def playing(tape: Path, *more: str):
-    command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--json", "--tape", str(tape), *more]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.terminate()
-            assert process.wait(timeout=15) == 0
+def playing(tape: Path, *more: str) -> AbstractContextManager[Any]:
+    return running_sandbox("--tape", str(tape), *more)
 
 
 def wait_for(found, *, seconds: float = 10.0) -> Any:

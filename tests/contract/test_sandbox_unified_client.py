@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests import sandboxes
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
@@ -20,7 +21,7 @@ MICRO = 10**6
 def ready():
     """Nothing is redeemed unless the client asks for it."""
     options = ("--scenario", "instant", "--speed", "10", "--families", "5m,15m,range,positions,plain,augmented")
-    with sandboxes.running(*options) as made:
+    with running_sandbox(*options) as made:
         sandboxes.control(made, "/knobs", redeem_after_s=10**9)
         yield made
 

@@ -14,6 +14,7 @@ from services.sandbox.scenario import SCENARIOS
 from services.sandbox.world import RunSettings, World
 from tests import sandboxes
 from tests.sandbox_relayer import ADAPTER, NEG_RISK_ADAPTER, NOTHING, call, submit
+from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
 polymarket = pytest.importorskip("polymarket")
@@ -25,7 +26,7 @@ MICRO = 10**6
 @pytest.fixture(scope="module")
 def ready():
     options = ("--scenario", "instant", "--speed", "10", "--families", "5m,15m,augmented")
-    with sandboxes.running(*options) as made:
+    with running_sandbox(*options) as made:
         sandboxes.control(made, "/knobs", redeem_after_s=10**9)
         yield made
 
@@ -161,7 +162,7 @@ async def test_the_unified_client_hears_how_a_game_ends():
     start = (now + 900) // six_hours * six_hours
     anchor_ns = int((now - (start + six_hours - 600 - now) / 99) * 10**9)
     options = ("--scenario", "instant", "--speed", "100", "--families", "sports", "--anchor-ns", str(anchor_ns))
-    with sandboxes.running(*options) as ready:
+    with running_sandbox(*options) as ready:
         client = polymarket.AsyncPublicClient(environment=sandboxes.environment(ready))
         heard = []
         try:

@@ -14,8 +14,8 @@ from pmarb.bus.streams import RedisBus
 from pmarb.db.control import kill
 from pmarb.domain.messages import Alert, AlertKind, Approval, OrderUpdate, Stream
 from pmarb.domain.orders import OrderState
-from tests.conftest import running_sandbox
 from tests.executors import ExecutorProcess, Ground, disagreements, executor, rows
+from tests.starting import running_sandbox
 from tests.waiting import until
 
 SPEED = 20

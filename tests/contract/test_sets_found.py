@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
@@ -13,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pmarb.domain.values import NANOS
-from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_sets import KILLED_FAK, fault, still
 from tests.executors import Ground, disagreements, executor, rows
+from tests.starting import ROOT, Started, finished, running_sandbox
 from tests.waiting import until
 
 SPEED = 4
@@ -29,9 +27,7 @@ pytestmark = pytest.mark.timeout(400)
 def service(name: str, env: dict[str, str], log: Path) -> Iterator[Path]:
     env = env | {"HEARTBEAT_FILE": str(log.with_suffix(".beat")), "MEMBER": f"{name}-1"}
     with log.open("ab") as out:
-        running = subprocess.Popen(
-            [sys.executable, "-m", f"services.{name}"], env=env, stdout=out, stderr=out, cwd=ROOT
-        )
+        running = Started(f"services.{name}", env=env, out=out, err=out)
     try:
         yield log
     finally:
@@ -40,8 +36,7 @@ def service(name: str, env: dict[str, str], log: Path) -> Iterator[Path]:
 
 
 def pm_arb(env: dict[str, str], *words: str) -> str:
-    command = [sys.executable, "-m", "services.cli", *words]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = finished("services.cli", words, env=env, timeout=120)
     return done.stdout + done.stderr
 
 

@@ -25,8 +25,8 @@ from pmarb.venue.port import (
 from pmarb.venue.replies import NO_MATCH
 from pmarb.venue.trading import SdkVenue, Wallet, WrongWallet
 from services.executor.decide import exact_step
-from tests.conftest import running_sandbox
 from tests.executors import Ground
+from tests.starting import running_sandbox
 
 DEPOSIT_WALLET, EOA = 0, 1
 

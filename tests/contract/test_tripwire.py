@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,10 +23,10 @@ from pmarb.db.pool import Connection
 from pmarb.domain.messages import Alert, Approval, MarketRules, Marks, Rejection, Stream
 from pmarb.domain.values import NANOS
 from tests.builders import NOW, a_leg
-from tests.conftest import ROOT, running_sandbox
 from tests.contract.test_cli import bare, pm_arb  # noqa: F401 - fixtures
 from tests.contract.test_risk_service import Risk, answers, fresh, now_ns, start  # noqa: F401 - a fixture
 from tests.executors import Ground, executor
+from tests.starting import ROOT, Started, running_sandbox
 from tests.waiting import PATIENCE_S
 
 RULES = {"fee": "0.07^1", "tick": "0.01", "min_size": "5", "delay": "yes", "template": "abc", "tokens": "Up=1,Down=2"}
@@ -152,7 +151,7 @@ def scanning(env: dict[str, str], redis_url: str, database_url: str, folder: Pat
         "MEMBER": "scanner", "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",
     }  # fmt: skip
     with (folder / "scanner.log").open("ab") as log:
-        scanner = subprocess.Popen([sys.executable, "-m", "services.scanner"], env=environment, stderr=log)
+        scanner = Started("services.scanner", env=environment, err=log)
     try:
         yield
     finally:
