@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pmarb.domain.sizing import reserve_for_spend
 from pmarb.domain.values import CENT, NANOS, round_down
 from pmarb.venue import gamma
 from tests.builders import a_leg, an_approval
-from tests.starting import ROOT, Started
+from tests.starting import POSING, ROOT, Started, from_nothing
 from tests.waiting import PATIENCE_S
 
 
@@ -155,13 +156,14 @@ class ExecutorProcess:
     env: dict[str, str]
     log: Path
     module: str = "services.executor"
-    process: Started | None = None
+    process: Started | subprocess.Popen[bytes] | None = None
     began: int = 0
 
     def start(self) -> None:
         self.began = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self.process = Started(self.module, env=self.env, out=log, err=log)
+            start = from_nothing if POSING in self.env else Started
+            self.process = start(self.module, env=self.env, out=log, err=log)
 
     def kill9(self) -> None:
         assert self.process is not None

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 NOWHERE = Path(os.devnull)
+POSING = "POSING"
 
 _context = ForkServerContext()
 _context.set_forkserver_preload(["tests.warm"])
@@ -39,6 +40,7 @@ class Started:
         out: IO[Any] | None = None,
         err: IO[Any] | None = None,
     ) -> None:
+        assert POSING not in env, "tests/posing changes what the process that this is forked from has read already"
         self.args = [module, *arguments]
         with NOWHERE.open("ab") as nowhere, _importable():
             sinks = [_sink(out or nowhere), _sink(err or nowhere)]
@@ -75,6 +77,11 @@ class Started:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def from_nothing(module: str, *, env: Mapping[str, str], out: IO[Any], err: IO[Any]) -> subprocess.Popen[bytes]:
+    """The same without a fork."""
+    return subprocess.Popen([sys.executable, "-m", module], env=env, stdout=out, stderr=err, cwd=ROOT)
 
 
 def finished(
