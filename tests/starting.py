@@ -143,6 +143,8 @@ def _sink(file: IO[Any]) -> Connection:
 
 
 def _become(command: list[str], env: dict[str, str], cwd: str, out: Connection, err: Connection) -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(command[0].rpartition(".")[2])  # Its name, where there is such a place
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
     os.environ.clear()
