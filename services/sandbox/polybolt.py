@@ -82,6 +82,10 @@ class PolyBolt:
         await socket.accept()
         await self.hub.serve(PriceClient(socket, self._clock), on_text=self._on_text)
 
+    def begin(self, second: int) -> None:
+        """The next to be stepped is the one after `second`: until then all is history, however late the steps come."""
+        self._stepped = second
+
     def step(self, second: int) -> None:
         """Publish the ticks stamped `second`, each after its feed's delay."""
         self._stepped = second

@@ -265,7 +265,9 @@ class World:
             first_ns = min(first_ns, max(self.settings.origin_ns, first_ns - BACKLOG_MAX_S * SECOND_NS))
         self.clock.stand_at(first_ns)
         self.settlement.step(first_ns)
+        self.polybolt.begin(first_ns // SECOND_NS)
         if self.player is None:
+            self.rtds.begin(first_ns // SECOND_NS)
             self.house.step(first_ns)
         else:
             self.player.start()

@@ -113,8 +113,9 @@ async def bought(ground: Ground, bus: RedisBus, database_url: str) -> Approval:
         await bus.publish(approval)
         for _ in range(60):
             filled = rows(database_url, "SELECT opportunity_id FROM orders WHERE state = 'FILLED'")
-            if filled:
-                return sent[filled[0][0]]
+            for (opportunity_id,) in filled:
+                if opportunity_id in sent:  # And not of an approval that the test sent before
+                    return sent[opportunity_id]
             await asyncio.sleep(0.05)
     pytest.fail("no order was filled")
 

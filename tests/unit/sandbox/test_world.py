@@ -4,6 +4,7 @@ import math
 import statistics
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from services.sandbox.markets import FINE_TICK, MarketState, make_market
 from services.sandbox.money import MICRO
 from services.sandbox.orders import OrderStatus, OrderType
 from services.sandbox.prices import ASSETS, HISTORY_S, IndexPath, Oracle
+from services.sandbox.rtds import Subscription
 from services.sandbox.scenario import SCENARIOS
 from services.sandbox.trades import TradeStatus
 from services.sandbox.wallets import address_of_key, key_from_seed, wallet_for
@@ -37,6 +39,36 @@ def run(bench, *, seconds: int, step_ns: int = 200 * MS_NS) -> None:
         bench.world.settlement.step_trades(bench.now_ns)
         if bench.now_ns % SECOND_NS < step_ns:
             bench.world.settlement.step(bench.now_ns)
+
+
+class Listener:
+    """A client of a price feed that is told at once."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.wanted: set[Subscription] = set()
+
+    def push_json(self, message: dict[str, Any], **_: float) -> None:
+        self.told.append(message)
+
+
+async def test_a_feed_whose_steps_are_late_tells_each_second_once(bench):
+    """Who subscribes while a start catches up with its anchor is told the history until then, and then the rest."""
+    world, listener, topic = bench.world, Listener(), Subscription("crypto_prices_chainlink", "btc")
+    begun = bench.now_ns // SECOND_NS
+    world.start()
+    for task in world._tasks:
+        task.cancel()
+    bench.now_ns += 9 * SECOND_NS
+    world.rtds._begin(listener, topic)
+    listener.wanted.add(topic)
+    world.rtds.hub.clients.add(listener)
+    for second in range(begun + 1, begun + 10):
+        world.rtds.step(second)
+    history, *updates = listener.told
+    seconds = [row["timestamp"] // 1000 for row in history["payload"]["data"]]
+    seconds += [update["payload"]["timestamp"] // 1000 for update in updates]
+    assert seconds == list(range(begun - 119, begun + 10))
 
 
 def test_the_same_seed_gives_the_same_path_whatever_was_asked_first():
