@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from pmarb.clock import ScaledClock
+from pmarb.venue import orderline
 from pmarb.venue.departure import Departure, Withheld, hold
 from pmarb.venue.orderline import OrderLine
 
@@ -182,6 +183,18 @@ async def test_a_connection_that_the_venue_closed_is_not_used_again() -> None:
             await asyncio.sleep(0.05)
             await send(client)
         assert (venue.connections, venue.orders) == (2, 2)
+
+
+async def test_a_connection_that_has_rested_for_long_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    venue = Venue([TAKEN])
+    async with running(venue) as client:
+        await send(client)
+        await send(client)
+        assert venue.connections == 1
+        monkeypatch.setattr(orderline, "KEPT_FOR", 0.0)
+        await send(client)
+        await asyncio.sleep(0.05)
+    assert (venue.connections, venue.orders) == (2, 3)
 
 
 async def test_what_nobody_asked_for_answers_no_order() -> None:

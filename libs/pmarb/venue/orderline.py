@@ -7,6 +7,7 @@ the order down. This one has a connection open and the head ready when the order
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import Iterator
 from typing import Final, cast
 
@@ -16,6 +17,9 @@ import httpx
 from pmarb.venue import departure
 
 CONNECT_WITHIN: Final = 5.0  # Seconds
+KEPT_FOR: Final = 30.0
+"""Seconds a connection may rest, as with the client's own: routers on the way forget one without telling anybody."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -26,9 +30,11 @@ class _Connection(asyncio.Protocol):
         self._http = h11.Connection(h11.CLIENT)
         self._news = asyncio.Event()
         self._transport: asyncio.Transport | None = None
+        self._rests_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._rests_since = time.monotonic()
 
     def data_received(self, data: bytes) -> None:
         if self._http.our_state is h11.IDLE:  # Nobody asked: whatever this is, it must not answer the next order
@@ -44,8 +50,9 @@ class _Connection(asyncio.Protocol):
 
     @property
     def free(self) -> bool:
-        """Whether it stands and the last answer was read to its end."""
-        return self._transport is not None and self._http.our_state is h11.IDLE
+        """Whether it stands, the last answer was read to its end, and that is not long ago."""
+        at_rest = self._transport is not None and self._http.our_state is h11.IDLE
+        return at_rest and time.monotonic() - self._rests_since < KEPT_FOR
 
     async def exchange(self, request: httpx.Request) -> httpx.Response:
         head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
@@ -75,6 +82,7 @@ class _Connection(asyncio.Protocol):
                     raise httpx.RemoteProtocolError(f"{type(other).__name__} instead of an answer")
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self._rests_since = time.monotonic()
         else:
             self.close()
         return httpx.Response(begun.status_code, headers=list(begun.headers.raw_items()), content=bytes(content))
@@ -128,6 +136,7 @@ class OrderLine(httpx.AsyncBaseTransport):
             connection = self._free.pop()
             if connection.free:
                 return connection
+            connection.close()
         return None
 
     async def _connected(self, url: httpx.URL) -> _Connection:
