@@ -51,7 +51,7 @@ class _Connection(asyncio.Protocol):
     @property
     def free(self) -> bool:
         """Whether it stands, the last answer was read to its end, and that is not long ago."""
-        at_rest = self._transport is not None and self._http.our_state is h11.IDLE
+        at_rest = self._stands() is not None and self._http.our_state is h11.IDLE
         return at_rest and time.monotonic() - self._rests_since < KEPT_FOR
 
     async def exchange(self, request: httpx.Request) -> httpx.Response:
@@ -60,9 +60,10 @@ class _Connection(asyncio.Protocol):
         async for part in cast(httpx.AsyncByteStream, request.stream):  # Waits until the order may leave
             words += self._http.send(h11.Data(data=part)) or b""
         words += self._http.send(h11.EndOfMessage()) or b""
-        if self._transport is None:
+        transport = self._stands()
+        if transport is None:
             raise httpx.WriteError("the venue closed the connection")
-        self._transport.write(words)
+        transport.write(words)
         return await self._answer()
 
     async def _answer(self) -> httpx.Response:
@@ -86,6 +87,10 @@ class _Connection(asyncio.Protocol):
         else:
             self.close()
         return httpx.Response(begun.status_code, headers=list(begun.headers.raw_items()), content=bytes(content))
+
+    def _stands(self) -> asyncio.Transport | None:
+        """None also while it closes: writing to it then would raise, or vanish."""
+        return None if self._transport is None or self._transport.is_closing() else self._transport
 
     async def _event(self) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
