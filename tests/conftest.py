@@ -4,7 +4,6 @@ import itertools
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -19,7 +18,6 @@ from pmarb.embedded import Endpoints, ephemeral
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-ROOT = Path(__file__).parents[1]
 TEMPLATE = "migrated"
 
 

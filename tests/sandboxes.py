@@ -6,7 +6,6 @@ import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,8 +16,6 @@ from services.sandbox.app import build_app
 from services.sandbox.wire import ImpatientWebSocket
 from services.sandbox.world import World
 from tests.waiting import PATIENCE_S
-
-ROOT = Path(__file__).parents[1]
 
 
 @contextlib.asynccontextmanager
