@@ -3,9 +3,12 @@
 Decimals and times survive exactly; unknown fields are ignored, so an older reader understands a newer producer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from decimal import Decimal
-from typing import Any, Final, TypeVar, cast
+from operator import attrgetter
+from types import NoneType
+from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -21,10 +24,64 @@ class Undecodable(ValueError):
     """An entry that is not a message: it goes to the dead letters, with this reason."""
 
 
+Check = Callable[[Any], None]
+
+MOST_DIGITS: Final = 60
+"""A number of more digits, or so much smaller than one, is corrupt; sums and remainders of it would raise."""
+
+
+def checked(kind: Any) -> Check:
+    """What raises Undecodable for a value of that type with a number in it that is none; made once for each type."""
+    return _check_of(kind) or (lambda _: None)
+
+
+def _check_of(kind: Any) -> Check | None:
+    """None where no number can be. Of a union one member besides None may hold numbers, of a mapping the values."""
+    if kind is Decimal:
+        return _refuse_unsound
+    if is_dataclass(kind) or hasattr(kind, "_fields"):
+        return _of_fields(kind)
+    within = next(filter(None, map(_check_of, get_args(kind))), None)
+    if within is None:
+        return None
+    if NoneType in get_args(kind):
+        return lambda value: None if value is None else within(value)
+    if get_origin(kind) is dict:
+        return lambda value: _each(within, value.values())
+    return lambda value: _each(within, value)
+
+
+def _of_fields(kind: Any) -> Check | None:
+    checks = {name: check for name, hint in get_type_hints(kind).items() if (check := _check_of(hint))}
+    numbers = [name for name, check in checks.items() if check is _refuse_unsound]
+    others = [(attrgetter(name), check) for name, check in checks.items() if check is not _refuse_unsound]
+    if not checks:
+        return None
+    of_numbers = attrgetter(*numbers, *numbers[:1]) if numbers else lambda _: ()  # Of one name alone it makes no tuple
+
+    def check_all(value: Any) -> None:
+        _each(_refuse_unsound, of_numbers(value))
+        for of, check in others:
+            check(of(value))
+
+    return check_all
+
+
+def _each(check: Check, values: Iterable[Any]) -> None:
+    for value in values:
+        check(value)
+
+
+def _refuse_unsound(number: Decimal) -> None:
+    if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:
+        raise Undecodable(f"a number was {number}")
+
+
 _TYPES: Final = {cls.__name__.encode(): cls for cls in STREAM_OF}
 _DECODERS: Final[dict[bytes, msgspec.json.Decoder[Any]]] = {
     name: msgspec.json.Decoder(cls) for name, cls in _TYPES.items()
 }
+_CHECKS: Final = {name: checked(cls) for name, cls in _TYPES.items()}
 _ENCODER: Final = msgspec.json.Encoder(decimal_format="string")
 
 
@@ -42,8 +99,8 @@ def decode(fields: Mapping[bytes, bytes]) -> Message:
     """The message in a stream entry.
 
     Raises:
-        Undecodable: for a missing field, an unknown type, or a body that is not that type. NaN and infinite
-            decimals are refused too: corrupt numbers are worse than none.
+        Undecodable: for a missing field, an unknown type, or a body that is not that type. A number with which nothing
+            can be reckoned is refused too, wherever it stands: corrupt numbers are worse than none.
     """
     name = fields.get(TYPE)
     body = fields.get(BODY)
@@ -56,7 +113,7 @@ def decode(fields: Mapping[bytes, bytes]) -> Message:
         message = decoder.decode(body)
     except (msgspec.DecodeError, ValueError) as error:
         raise Undecodable(f"{name.decode()}: {error}") from error
-    _refuse_nonfinite(message)
+    _CHECKS[name](message)
     return cast(Message, message)
 
 
@@ -75,15 +132,3 @@ def decode_value(raw: bytes, cls: type[Value]) -> Value:
         return msgspec.json.decode(raw, type=cls)
     except (msgspec.DecodeError, ValueError) as error:
         raise Undecodable(f"{cls.__name__}: {error}") from None
-
-
-def _refuse_nonfinite(value: object) -> None:
-    for name in getattr(value, "__dataclass_fields__", ()):
-        inner = getattr(value, name)
-        if isinstance(inner, Decimal) and not inner.is_finite():
-            raise Undecodable(f"{type(value).__name__}.{name} was {inner}")
-        if isinstance(inner, tuple):
-            for item in inner:
-                _refuse_nonfinite(item)
-        else:
-            _refuse_nonfinite(inner)

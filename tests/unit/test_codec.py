@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from decimal import Decimal
-from typing import get_type_hints
+from typing import Final, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pmarb import codec
+from pmarb.domain.book import Level
 from pmarb.domain.messages import STREAM_OF, Message, Opportunity
-from tests.builders import a_settlement, an_approval, an_opportunity
+from pmarb.domain.scans import Marks
+from tests.builders import a_leg, a_settlement, an_approval, an_opportunity
 
 GOLDEN = (
     b'{"token":"1001","market":"0xmarket","slug":"btc-updown-5m-1790000000","outcome":"Up","won":true,"shares":"6",'
@@ -49,6 +52,30 @@ def test_numbers_that_are_none_are_refused(number: str) -> None:
     body["legs"][0]["price"] = json.loads(number)
     with pytest.raises(codec.Undecodable):
         codec.decode({b"type": b"Opportunity", b"body": json.dumps(body).encode()})
+
+
+NUMBER: Final = Decimal("0.015625")
+"""Found nowhere else in the messages below."""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        an_opportunity(fair_se=NUMBER),
+        an_opportunity(legs=(a_leg(levels=(Level(Decimal("0.5"), NUMBER),)),)),
+        an_opportunity(legs=(a_leg(), a_leg(fair=NUMBER))),
+        an_approval(legs=(replace(an_approval().legs[0], leg=a_leg(tick=NUMBER)),)),
+        Marks(bids={"1001": NUMBER}, ts_event=1, ts_init=1),
+    ],
+    ids=["field", "level", "optional", "leg of a leg", "mapping"],
+)
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E+61", "1E-61"])
+def test_a_number_that_cannot_be_reckoned_with_is_found_wherever_it_stands(message: Message, number: str) -> None:
+    fields = codec.encode(message)
+    assert codec.decode(fields) == message
+    corrupt = fields[b"body"].replace(str(NUMBER).encode(), number.encode())
+    with pytest.raises(codec.Undecodable, match="a number was"):
+        codec.decode(fields | {b"body": corrupt})
 
 
 def test_a_missing_field_is_named() -> None:
