@@ -26,8 +26,11 @@ class Undecodable(ValueError):
 
 Check = Callable[[Any], None]
 
-MOST_DIGITS: Final = 60
-"""A number of more digits, or so much smaller than one, is corrupt; sums and remainders of it would raise."""
+LARGEST: Final = 15
+SMALLEST: Final = -24
+"""Powers of ten. A number beyond them is corrupt: remainders and roundings of it would raise."""
+
+_NUL: Final = rb"\u0000"  # A character that PostgreSQL keeps nowhere
 
 
 def checked(kind: Any) -> Check:
@@ -37,8 +40,8 @@ def checked(kind: Any) -> Check:
 
 def _check_of(kind: Any) -> Check | None:
     """None where no number can be. Of a union one member besides None may hold numbers, of a mapping the values."""
-    if kind is Decimal:
-        return _refuse_unsound
+    if kind in _REFUSED:
+        return _REFUSED[kind]
     if is_dataclass(kind) or hasattr(kind, "_fields"):
         return _of_fields(kind)
     within = next(filter(None, map(_check_of, get_args(kind))), None)
@@ -53,18 +56,14 @@ def _check_of(kind: Any) -> Check | None:
 
 def _of_fields(kind: Any) -> Check | None:
     checks = {name: check for name, hint in get_type_hints(kind).items() if (check := _check_of(hint))}
-    numbers = [name for name, check in checks.items() if check is _refuse_unsound]
-    others = [(attrgetter(name), check) for name, check in checks.items() if check is not _refuse_unsound]
-    if not checks:
-        return None
-    of_numbers = attrgetter(*numbers, *numbers[:1]) if numbers else lambda _: ()  # Of one name alone it makes no tuple
+    alike = [(check, [name for name in checks if checks[name] is check]) for check in dict.fromkeys(checks.values())]
+    parts = [(check, attrgetter(*names, names[0])) for check, names in alike]  # Of one name alone it makes no tuple
 
     def check_all(value: Any) -> None:
-        _each(_refuse_unsound, of_numbers(value))
-        for of, check in others:
-            check(of(value))
+        for check, of in parts:
+            _each(check, of(value))
 
-    return check_all
+    return check_all if parts else None
 
 
 def _each(check: Check, values: Iterable[Any]) -> None:
@@ -73,8 +72,16 @@ def _each(check: Check, values: Iterable[Any]) -> None:
 
 
 def _refuse_unsound(number: Decimal) -> None:
-    if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:
+    if not number.is_finite() or (number and not SMALLEST <= number.adjusted() <= LARGEST):
         raise Undecodable(f"a number was {number}")
+
+
+def _refuse_long(number: int) -> None:
+    if not -(1 << 63) <= number < 1 << 63:  # The database keeps no others
+        raise Undecodable(f"a number was {number}")
+
+
+_REFUSED: Final[dict[Any, Check]] = {Decimal: _refuse_unsound, int: _refuse_long}
 
 
 _TYPES: Final = {cls.__name__.encode(): cls for cls in STREAM_OF}
@@ -109,10 +116,12 @@ def decode(fields: Mapping[bytes, bytes]) -> Message:
     decoder = _DECODERS.get(name)
     if decoder is None:
         raise Undecodable(f"message type was {name.decode(errors='replace')!r}")
+    if _NUL in body:
+        raise Undecodable(f"{name.decode()}: a text had a NUL in it")
     try:
         message = decoder.decode(body)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Undecodable(f"{name.decode()}: {error}") from error
+    except (msgspec.DecodeError, ValueError, ArithmeticError) as error:
+        raise Undecodable(f"{name.decode()}: {str(error) or type(error).__name__}") from error
     _CHECKS[name](message)
     return cast(Message, message)
 

@@ -64,6 +64,8 @@ def _leg_shape(leg: Leg) -> Gate:
         return Gate(Reason.MALFORMED, False, "tick", leg.tick, "0..1")
     sound = ZERO < leg.price <= leg.limit < ONE and leg.shares > ZERO and leg.limit % leg.tick == ZERO
     found = (leg.price, leg.limit, leg.tick, leg.shares)
+    if sound and not all(ZERO < price < ONE and size > ZERO for price, size in leg.levels):
+        return Gate(Reason.MALFORMED, False, "levels", leg.levels, "0<price<1 and shares")
     return Gate(Reason.MALFORMED, sound, "price,limit,tick,shares", found, "0<price<=limit<1 on the tick")
 
 

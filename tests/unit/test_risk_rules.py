@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pmarb.domain.book import Level
 from pmarb.domain.limits import Limits, Sizing
 from pmarb.domain.messages import (
     Fill,
@@ -50,6 +51,7 @@ def test_a_sound_opportunity_is_approved_within_one_percent_of_equity() -> None:
         ({"legs": (a_leg(), a_leg())}, Reason.MALFORMED),
         ({"legs": (a_leg(side=Side.SELL),)}, Reason.MALFORMED),
         ({"legs": (a_leg(limit=Decimal("0.505")),)}, Reason.MALFORMED),
+        ({"legs": (a_leg(levels=(Level(Decimal(40), Decimal(1)),)),)}, Reason.MALFORMED),
         ({"legs": (a_leg(book_ts_init=AT - NANOS),)}, Reason.STALE_BOOK),
         (
             {"legs": (a_leg(price=Decimal("0.04"), limit=Decimal("0.04")),), "mid": Decimal("0.03")},

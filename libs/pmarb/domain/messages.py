@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pmarb.domain.book import Level
+from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.reasons import RejectionReason as RejectionReason  # noqa: PLC0414 - part of the face of this module
 from pmarb.domain.scans import CONTRACTS as CONTRACTS  # noqa: PLC0414
@@ -107,13 +108,22 @@ class Opportunity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovedLeg:
-    """A leg as risk sized it. `usd` is the most the match may cost without its fee, `reserved` with it."""
+    """A leg as risk sized it. `usd` is the most the match may cost without its fee, `reserved` with it.
+
+    Raises:
+        ValueError: risk would not have approved it, so it is not what risk sent.
+    """
 
     leg: Leg
     shares: Decimal
     limit: Decimal
     usd: Decimal
     reserved: Decimal
+
+    def __post_init__(self) -> None:
+        FeeSchedule(self.leg.fee_rate, self.leg.fee_exponent)
+        if not (0 < self.leg.tick < 1 and 0 < self.limit < 1 and self.shares > 0 and self.usd <= self.reserved):
+            raise ValueError(f"{self.shares} shares at {self.limit} for {self.usd} of {self.reserved} are no approval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +152,10 @@ class Approval:
     judged_real: int = 0
     strategy: str = ""
     worst_loss: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        if not self.legs:
+            raise ValueError("an approval had no legs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
