@@ -74,7 +74,7 @@ def test_a_number_that_cannot_be_reckoned_with_is_found_wherever_it_stands(messa
     fields = codec.encode(message)
     assert codec.decode(fields) == message
     corrupt = fields[b"body"].replace(str(NUMBER).encode(), number.encode())
-    with pytest.raises(codec.Undecodable, match="a number was|are no approval|decimal"):
+    with pytest.raises(codec.Undecodable, match=r"a number was|are no approval|decimal"):
         codec.decode(fields | {b"body": corrupt})
 
 

@@ -1,6 +1,6 @@
 """Connections of the services: psycopg 3, autocommit, statements prepared on first use, none waited for without end."""
 
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg.abc import RV, PQGen
@@ -11,6 +11,12 @@ from psycopg_pool import AsyncConnectionPool
 CONNECT_WITHIN = 3  # Seconds
 ANSWER_WITHIN: Final = 5.0
 """Seconds. A server that is frozen, or beyond a network that swallows all, closes nothing and says nothing."""
+
+_NOTICED: Final[LiteralString] = """
+    SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false), set_config('idle_in_transaction_session_timeout', '30s', false)
+"""
+"""Whoever the network cut off keeps its locks until the server notices: in half a minute, by itself in hours."""
 
 Unavailable = psycopg.OperationalError
 """The database is away, or the connection was lost: what was being written may or may not be there."""
@@ -51,6 +57,7 @@ async def open_pool(dsn: str, *, size: int) -> Pool:
         open=False,
         timeout=CONNECT_WITHIN,  # A kill asks the ledger before it trusts the venue's list: not for long
         connection_class=Connection,
+        configure=_configure,
     )
     await pool.open(wait=True, timeout=CONNECT_WITHIN * 2)
     return pool
@@ -62,7 +69,17 @@ async def connect(dsn: str) -> Connection:
     Raises:
         Unavailable: nobody answers there.
     """
-    return await Connection.connect(dsn, **_options())
+    connection = await Connection.connect(dsn, **_options())
+    try:
+        await _configure(connection)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _configure(connection: Connection) -> None:
+    await connection.execute(_NOTICED)
 
 
 def _options() -> dict[str, Any]:
