@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 from pydantic import SecretStr
 
 from pmarb.bus.streams import RedisBus
@@ -24,7 +23,7 @@ from pmarb.domain.fees import FREE
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.orders import Accepted, Order, OrderState, OrderType, fold
 from pmarb.domain.values import MIN_ORDER_SHARES, Side
-from pmarb.embedded import EmbeddedServers, ephemeral
+from pmarb.embedded import EmbeddedServers
 from pmarb.venue import sdk
 from pmarb.venue.port import Intent, PostAccepted
 from pmarb.venue.trading import SdkVenue, Wallet
@@ -165,26 +164,44 @@ async def test_the_direct_way_says_what_it_could_not_do(ground: Ground, maker: S
     assert trading(database_url) == "KILLED"
 
 
-async def test_a_kill_works_while_redis_is_dead(
-    ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path
+FATES = pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+
+
+@contextlib.contextmanager
+def gone(servers: EmbeddedServers, name: str, fate: signal.Signals) -> Iterator[None]:
+    """One of the servers dies or freezes, and nobody starts it again."""
+    os.kill(servers.supervisor_pid, signal.SIGSTOP)
+    pids = pids_of(servers.pid(name))
+    for pid in pids:
+        os.kill(pid, fate)
+    try:
+        yield
+    finally:
+        for pid in (*pids, servers.supervisor_pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@FATES
+async def test_a_kill_works_while_redis_is_gone(
+    ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path, fate: signal.Signals
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
-    with (
-        ephemeral() as servers,
-        executor(ground, redis_url=servers.redis_url, database_url=database_url, log=tmp_path / "log") as process,
-    ):
-        process.start()
-        process.ready()
-        with redis.Redis.from_url(servers.redis_url) as client:
-            client.shutdown(nosave=True)
-        control.kill(database_url, who="person", why="redis died", now=ground.clock.now())
-        ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
-        assert (before, after, unverified) == ([order_hash], [], "")
-        assert verified > 0
-        assert open_orders(ground) == []
+    servers = EmbeddedServers(tmp_path / "data")
+    with servers as endpoints:
+        urls = {"redis_url": endpoints.redis_url, "database_url": database_url}
+        with executor(ground, **urls, log=tmp_path / "log") as process:
+            process.start()
+            process.ready()
+            with gone(servers, "redis", fate):
+                control.kill(database_url, who="person", why="redis is gone", now=ground.clock.now())
+                ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
+                assert (before, after, unverified) == ([order_hash], [], "")
+                assert verified > 0
+                assert open_orders(ground) == []
 
 
-@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+@FATES
 async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
     ground: Ground, maker: SdkVenue, tmp_path: Path, fate: signal.Signals
 ) -> None:
@@ -196,24 +213,16 @@ async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
         with executor(ground, **urls, log=tmp_path / "log", KILL_FILE=str(brake)) as process:
             process.start()
             process.ready()
-            os.kill(servers.supervisor_pid, signal.SIGSTOP)  # So that nobody starts it again
-            postgres = pids_of(servers.pid("postgres"))
-            for pid in postgres:
-                os.kill(pid, fate)
-            try:
+            with gone(servers, "postgres", fate):
                 await until(lambda: "server=postgres" in process.words() or '"postgres"' in process.words())
                 brake.write_text("smoke in the kitchen")
                 await until(lambda: open_orders(ground) == [])
                 assert process.stop() == 0
-            finally:
-                for pid in (*postgres, servers.supervisor_pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGCONT)
         assert "kill_not_latched" in process.words()
         assert "receipt not stored" in process.words()
 
 
-@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "frozen"])
+@FATES
 async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_order_on_its_way(
     ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path, fate: signal.Signals
 ) -> None:
@@ -228,15 +237,9 @@ async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_o
             bus = RedisBus(endpoints.redis_url)
             await bus.publish(*ground.approvals(lives_s=60))
             await until(lambda: rows(database_url, "SELECT 1 FROM orders"))
-            os.kill(servers.supervisor_pid, signal.SIGSTOP)  # So that nobody starts it again
-            frozen = servers.pid("redis")
-            os.kill(frozen, fate)
-            try:
+            with gone(servers, "redis", fate):
                 await until(lambda: not rows(database_url, "SELECT 1 FROM orders WHERE state = 'SUBMITTING'"))
                 assert process.stop() == 0
-            finally:
-                for pid in (frozen, servers.supervisor_pid):
-                    os.kill(pid, signal.SIGCONT)
             await bus.close()
         ((who, before, _, after, _, verified),) = receipts(database_url)
         assert (who, order_hash in before, after) == ("signal", True, [])
