@@ -16,11 +16,28 @@ from hypothesis import strategies as st
 from pmarb import codec
 from pmarb.domain.book import Book, Level
 from pmarb.domain.limits import Sizing
-from pmarb.domain.messages import Approval, Fill, Merge, MergedPart, Message, Opportunity, OrderUpdate, Settlement
+from pmarb.domain.messages import (
+    STREAM_OF,
+    Alert,
+    AlertKind,
+    Approval,
+    Fill,
+    Halt,
+    Kill,
+    Merge,
+    MergedPart,
+    Message,
+    Opportunity,
+    OrderUpdate,
+    Priority,
+    Resume,
+    Settlement,
+)
 from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.scans import Marks
 from pmarb.domain.values import ZERO, Side
 from pmarb.venue.port import Intent
+from services.alerter.decide import alert_for
 from services.executor.decide import plan
 from services.executor.sets import sequence
 from services.risk.breakers import tripped
@@ -166,6 +183,31 @@ def test_the_executor_plans_or_skips_whatever_was_approved(approval: Approval) -
         planned = plan(found, leg, book, now=AT)
         if isinstance(planned, Intent):
             assert ZERO < planned.limit <= leg.limit
+
+
+ALERT: Final = Alert(
+    kind=AlertKind.TRADE,
+    priority=Priority.NORMAL,
+    dedupe_key="trade:1",
+    title="Bought",
+    body="6 Up",
+    ts_event=NOW,
+    ts_init=NOW,
+)
+CONTROLS: Final = (
+    Halt(who="me", why="lunch", clears_at=0, ts_event=NOW, ts_init=NOW),
+    Resume(who="me", why="back", ts_event=NOW, ts_init=NOW),
+    Kill(who="me", why="smoke", ts_event=NOW, ts_init=NOW),
+)
+
+
+@given(st.one_of(*map(corrupt, [*SOUND.values(), ALERT, *CONTROLS])))
+def test_the_alerter_finds_words_for_whatever_it_hears(message: Any) -> None:
+    found = decoded(message) if type(message) in STREAM_OF else None
+    if found is None:
+        return
+    alert = alert_for(found, large_loss_usd=Decimal(20), now=AT)
+    assert alert is None or codec.decode(codec.encode(alert)) == alert
 
 
 def test_an_approval_without_legs_is_undecodable() -> None:
