@@ -53,7 +53,10 @@ def stop(reason: Reason = "stopped by hand", json: Json = False) -> None:
 
 
 @app.command()
-def resume(reason: Annotated[str, typer.Option("--reason", "-r", help="Required: why it is safe again.")] = "") -> None:
+def resume(
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Required: why it is safe again.")] = "",
+    json: Json = False,
+) -> None:
     """Trade again after a stop or a kill. A kill is never ended by anything else."""
     if not reason.strip():
         raise Trouble("Say why it is safe to trade again: pm-arb resume --reason '...'", WRONG_USE)
@@ -62,7 +65,10 @@ def resume(reason: Annotated[str, typer.Option("--reason", "-r", help="Required:
     with context.ledger(of) as ledger:
         before = views.state(ledger)
         states.resume(of.dsn, who=who(), why=reason, now=now)
-    _publish(of, Resume(who=who(), why=reason, ts_event=now, ts_init=now))
+    heard = _publish(of, Resume(who=who(), why=reason, ts_event=now, ts_init=now))
+    if json:
+        print_json({"state": "ACTIVE", "reason": reason, "message_sent": heard, "before": before})
+        return
     say(f"ACTIVE again ({reason}). Before: {before.state} by {before.who}: {before.why}.")
 
 

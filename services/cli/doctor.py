@@ -62,13 +62,21 @@ def examined(of: Settings) -> Audit:
 
 
 @app.command("version")
-def version_() -> None:
+def version_(json: Json = False) -> None:
     """The version of pm-arb and of the parts that matter most."""
-    for package in ("pm-arb", "polymarket-client", "redis", "psycopg", "apprise"):
-        try:
-            say(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            say(f"{package} is not installed")
+    found = {package: _version(package) for package in ("pm-arb", "polymarket-client", "redis", "psycopg", "apprise")}
+    if json:
+        print_json(found)
+        return
+    for package, number in found.items():
+        say(f"{package} {number or 'is not installed'}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _settings(of: Settings) -> Check:

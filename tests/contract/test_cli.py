@@ -13,12 +13,15 @@ from typing import Any
 
 import psycopg
 import pytest
+import typer
+from typer.core import TyperGroup
 
 from pmarb import codec
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
 from pmarb.domain.scanners import ScannerReport
+from services.cli.__main__ import app
 from services.cli.compare import LedgerView, Match, VenueView, agree, audit
 from tests.ledgers import HASH, with_a_trade
 from tests.starting import finished, running_sandbox
@@ -131,6 +134,17 @@ def test_a_wrong_argument_is_answered_with_what_is_allowed(bare: Run, arguments:
     assert "Traceback" not in done.stderr
 
 
+def test_whatever_tells_something_tells_it_to_programs_too(bare: Run) -> None:
+    def without(command: Any, name: str) -> list[str]:
+        if isinstance(command, TyperGroup):
+            return [each for sub, inner in command.commands.items() for each in without(inner, f"{name} {sub}".strip())]
+        return [] if any("--json" in option.opts for option in command.params) else [name]
+
+    passing = {"sandbox", "replay", "record"}  # These hand on what they are given
+    assert set(without(typer.main.get_command(app), "")) == {"up", "deposit", "gate open", "gate close"} | passing
+    assert json_of(bare("version", "--json"))["pm-arb"]
+
+
 def test_a_wrong_variable_is_named(bare: Run) -> None:
     done = bare("status", VENUE="nasdaq")
     assert done.returncode == 2
@@ -140,7 +154,8 @@ def test_a_wrong_variable_is_named(bare: Run) -> None:
 async def test_stop_and_resume_write_the_truth_and_tell_everybody(pm_arb: Run, redis_bus: RedisBus) -> None:
     assert pm_arb("stop", "--reason", "lunch").returncode == 0
     assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "HALTED"
-    assert pm_arb("resume", "--reason", "back").returncode == 0
+    resumed = json_of(pm_arb("resume", "--reason", "back", "--json"))
+    assert (resumed["state"], resumed["before"]["why"]) == ("ACTIVE", "lunch")
     assert json_of(pm_arb("status", "--json"))["trading"]["state"] == "ACTIVE"
     assert [type(message) for message in await redis_bus.tail(Stream.CONTROL, since_ns=0)] == [Halt, Resume]
 
