@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from pmarb.bus.port import Bus
 from pmarb.bus.streams import RedisBus
 from pmarb.db import control
 from pmarb.db.migrate import upgrade
@@ -28,7 +29,7 @@ from pmarb.venue import sdk
 from pmarb.venue.port import Intent, PostAccepted
 from pmarb.venue.trading import SdkVenue, Wallet
 from services.executor.decide import exact_step
-from tests.executors import Ground, executor, pids_of, rows
+from tests.executors import ExecutorProcess, Ground, executor, pids_of, rows
 from tests.starting import ROOT, finished, running_sandbox
 from tests.waiting import until
 
@@ -182,23 +183,42 @@ def gone(servers: EmbeddedServers, name: str, fate: signal.Signals) -> Iterator[
                 os.kill(pid, signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def beside(
+    servers: EmbeddedServers, ground: Ground, database_url: str, log: Path
+) -> Iterator[tuple[ExecutorProcess, str]]:
+    """An executor that is ready, and the address of a Redis of its own; its ledger is elsewhere."""
+    with (
+        servers as endpoints,
+        executor(ground, redis_url=endpoints.redis_url, database_url=database_url, log=log) as process,
+    ):
+        process.start()
+        process.ready()
+        yield process, endpoints.redis_url
+
+
+async def on_its_way(ground: Ground, bus: Bus, database_url: str) -> None:
+    """Have an order sent whose answer has not come. Between two windows nothing may be offered at a middle price."""
+    for _ in range(100):
+        await bus.publish(*ground.approvals(lives_s=60))
+        await asyncio.sleep(0.3)  # Less than any of them takes
+        if rows(database_url, "SELECT 1 FROM orders WHERE answered_real = 0"):  # Its trade may be known before
+            return
+    pytest.fail("nothing was sent")
+
+
 @FATES
 async def test_a_kill_works_while_redis_is_gone(
     ground: Ground, maker: SdkVenue, database_url: str, tmp_path: Path, fate: signal.Signals
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
     servers = EmbeddedServers(tmp_path / "data")
-    with servers as endpoints:
-        urls = {"redis_url": endpoints.redis_url, "database_url": database_url}
-        with executor(ground, **urls, log=tmp_path / "log") as process:
-            process.start()
-            process.ready()
-            with gone(servers, "redis", fate):
-                control.kill(database_url, who="person", why="redis is gone", now=ground.clock.now())
-                ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
-                assert (before, after, unverified) == ([order_hash], [], "")
-                assert verified > 0
-                assert open_orders(ground) == []
+    with beside(servers, ground, database_url, tmp_path / "log"), gone(servers, "redis", fate):
+        control.kill(database_url, who="person", why="redis is gone", now=ground.clock.now())
+        ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
+        assert (before, after, unverified) == ([order_hash], [], "")
+        assert verified > 0
+        assert open_orders(ground) == []
 
 
 @FATES
@@ -228,24 +248,20 @@ async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_o
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
     servers = EmbeddedServers(tmp_path / "data")
-    with servers as endpoints:
-        urls = {"redis_url": endpoints.redis_url, "database_url": database_url}
-        with executor(ground, **urls, log=tmp_path / "log") as process:
-            process.start()
-            process.ready()
-            ground.fault("timeout_after_accept", call="order", delay_ms="1500")
-            bus = RedisBus(endpoints.redis_url)
-            await bus.publish(*ground.approvals(lives_s=60))
-            await until(lambda: rows(database_url, "SELECT 1 FROM orders"))
-            with gone(servers, "redis", fate):
-                await until(lambda: not rows(database_url, "SELECT 1 FROM orders WHERE state = 'SUBMITTING'"))
-                assert process.stop() == 0
-            await bus.close()
-        ((who, before, _, after, _, verified),) = receipts(database_url)
-        assert (who, order_hash in before, after) == ("signal", True, [])
-        assert verified > 0
-        assert open_orders(ground) == []
-        assert "stopped_in_flight" in process.words()
+    with beside(servers, ground, database_url, tmp_path / "log") as (process, redis_url):
+        ground.fault("timeout_after_accept", count=20, call="order", delay_ms="1500")
+        bus = RedisBus(redis_url)
+        await on_its_way(ground, bus, database_url)
+        with gone(servers, "redis", fate):
+            await until(lambda: rows(database_url, "SELECT 1 FROM orders WHERE answered_real > 0"))
+            assert process.stop() == 0
+        await bus.close()
+    ground.http.delete(f"{ground.ready['sandbox']}/faults").raise_for_status()
+    ((who, before, _, after, _, verified),) = receipts(database_url)
+    assert (who, order_hash in before, after) == ("signal", True, [])
+    assert verified > 0
+    assert open_orders(ground) == []
+    assert "stopped_in_flight" in process.words()
 
 
 async def test_a_stop_lets_orders_on_their_way_arrive(
@@ -255,13 +271,7 @@ async def test_a_stop_lets_orders_on_their_way_arrive(
         process.start()
         process.ready()
         ground.fault("timeout_after_accept", count=20, call="order", delay_ms="500")
-        for _ in range(30):  # Between two windows nothing may be offered at a middle price
-            await redis_bus.publish(*ground.approvals(lives_s=60))
-            await asyncio.sleep(0.3)  # Less than any of them takes
-            if rows(database_url, "SELECT 1 FROM orders WHERE answered_real = 0"):  # Its trade may be known before
-                break
-        else:
-            pytest.fail("nothing was sent")
+        await on_its_way(ground, redis_bus, database_url)
         assert process.stop() == 0
     ground.http.delete(f"{ground.ready['sandbox']}/faults").raise_for_status()
     ((who, _, _, after, _, verified),) = receipts(database_url)
