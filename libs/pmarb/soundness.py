@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 Check = Callable[[Any], None]
 
 LARGEST: Final = 15
-SMALLEST: Final = -24
+SMALLEST: Final = -60
 """Powers of ten. A number beyond them is corrupt: remainders and roundings of it would raise."""
 
 

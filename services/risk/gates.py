@@ -10,7 +10,7 @@ from typing import Final
 from pmarb.domain.fees import FeeSchedule
 from pmarb.domain.limits import Limits
 from pmarb.domain.messages import CONTRACTS, Leg, RejectionReason, TradingState
-from pmarb.domain.values import NANOS, ONE, ZERO, Side
+from pmarb.domain.values import MICRO, NANOS, ONE, ZERO, Side
 from services.risk.case import Case, Gate, least_shares
 from services.risk.portfolio import Portfolio
 from services.risk.sizes import sizes
@@ -60,8 +60,8 @@ def _shape(case: Case) -> Gate:
 def _leg_shape(leg: Leg) -> Gate:
     if leg.side is not Side.BUY:
         return Gate(Reason.MALFORMED, False, "side", leg.side, Side.BUY)
-    if not ZERO < leg.tick < ONE:
-        return Gate(Reason.MALFORMED, False, "tick", leg.tick, "0..1")
+    if not MICRO <= leg.tick < ONE:
+        return Gate(Reason.MALFORMED, False, "tick", leg.tick, "0.000001..1")
     sound = ZERO < leg.price <= leg.limit < ONE and leg.shares > ZERO and leg.limit % leg.tick == ZERO
     found = (leg.price, leg.limit, leg.tick, leg.shares)
     if sound and not all(ZERO < price < ONE and size > ZERO for price, size in leg.levels):

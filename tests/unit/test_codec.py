@@ -69,7 +69,7 @@ NUMBER: Final = Decimal("0.015625")
     ],
     ids=["field", "level", "optional", "leg of a leg", "mapping"],
 )
-@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E+16", "1E-25"])
+@pytest.mark.parametrize("number", ["NaN", "sNaN", "-Infinity", "1E+16", "1E-61"])
 def test_a_number_that_cannot_be_reckoned_with_is_found_wherever_it_stands(message: Message, number: str) -> None:
     fields = codec.encode(message)
     assert codec.decode(fields) == message
@@ -78,7 +78,7 @@ def test_a_number_that_cannot_be_reckoned_with_is_found_wherever_it_stands(messa
         codec.decode(fields | {b"body": corrupt})
 
 
-@pytest.mark.parametrize("number", ["0E-40", "0E+40", "-999999999999999.5", "1E-24"])
+@pytest.mark.parametrize("number", ["0E-40", "0E+40", "-999999999999999.5", "1E-60"])
 def test_a_number_that_can_is_kept(number: str) -> None:
     message = an_opportunity(fair_se=Decimal(number))
     assert codec.decode(codec.encode(message)) == message

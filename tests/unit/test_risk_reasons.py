@@ -63,7 +63,7 @@ POOR: Final = Record(count=400, total=Decimal(-40), squares=Decimal(400))
 TINY: Final = Decimal("0.001")
 MISSED: Final = deque([Outcome(cost=Decimal("0.5"), paid=Decimal(0))] * 30)
 CASES: Final[dict[Reason, tuple[Callable[[], Rejection], str]]] = {
-    Reason.MALFORMED: (an(legs=(a_leg(tick=Decimal(0)),)), "tick=0 limit=0..1"),
+    Reason.MALFORMED: (an(legs=(a_leg(tick=Decimal(0)),)), "tick=0 limit=0.000001..1"),
     Reason.TRADING_HALTED: (of(state=TradingState.HALTED, state_why="lunch"), "state=HALTED (lunch) limit=ACTIVE"),
     Reason.TRADING_KILLED: (of(state=TradingState.KILLED, state_why="fire"), "state=KILLED (fire) limit=ACTIVE"),
     Reason.REDUCING_ONLY: (of(state=TradingState.REDUCING, state_why="6"), "state=REDUCING (6) limit=ACTIVE"),

@@ -17,7 +17,7 @@ from pmarb.domain.scans import CONTRACTS as CONTRACTS  # noqa: PLC0414
 from pmarb.domain.scans import MarketRules as MarketRules  # noqa: PLC0414
 from pmarb.domain.scans import Marks as Marks  # noqa: PLC0414
 from pmarb.domain.scans import Scanned as Scanned  # noqa: PLC0414
-from pmarb.domain.values import Side
+from pmarb.domain.values import MICRO, Side
 
 
 class Stream(StrEnum):
@@ -122,7 +122,7 @@ class ApprovedLeg:
 
     def __post_init__(self) -> None:
         FeeSchedule(self.leg.fee_rate, self.leg.fee_exponent)
-        if not (0 < self.leg.tick < 1 and 0 < self.limit < 1 and self.shares > 0 and self.usd <= self.reserved):
+        if not (MICRO <= self.leg.tick < 1 and 0 < self.limit < 1 and self.shares > 0 and self.usd <= self.reserved):
             raise ValueError(f"{self.shares} shares at {self.limit} for {self.usd} of {self.reserved} are no approval")
 
 
