@@ -4,7 +4,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from pmarb.domain.messages import Approval, ApprovedLeg, Leg, Opportunity, Settlement
+from pmarb.domain.messages import Approval, ApprovedLeg, Fill, Leg, Opportunity, OrderUpdate, Settlement
+from pmarb.domain.orders import FillStatus, OrderState
 from pmarb.domain.values import NANOS, Side
 
 NOW = 1_790_000_000 * NANOS
@@ -143,3 +144,47 @@ def a_settlement(**changes: Any) -> Settlement:
         ts_init=NOW + 354 * NANOS,
     )
     return replace(settlement, **changes)
+
+
+def order_of(approval: Approval, state: OrderState) -> OrderUpdate:
+    """Of its first leg, nothing of it filled."""
+    leg = approval.legs[0]
+    return OrderUpdate(
+        opportunity_id=approval.opportunity_id,
+        leg=0,
+        order_hash=f"0x{approval.opportunity_id}",
+        state=state,
+        cause="",
+        slug=approval.slug,
+        market=leg.leg.market,
+        token=leg.leg.token,
+        outcome="Up",
+        side=Side.BUY,
+        price=leg.limit,
+        shares=leg.shares,
+        reserved=leg.reserved,
+        filled=Decimal(0),
+        ts_event=approval.ts_init,
+        ts_init=approval.ts_init,
+    )
+
+
+def fill_of(approval: Approval, status: FillStatus) -> Fill:
+    """Of its whole first leg, at the limit."""
+    leg = approval.legs[0]
+    return Fill(
+        trade_id=f"trade-{approval.opportunity_id}",
+        order_hash=f"0x{approval.opportunity_id}",
+        opportunity_id=approval.opportunity_id,
+        slug=approval.slug,
+        market=leg.leg.market,
+        token=leg.leg.token,
+        outcome="Up",
+        side=Side.BUY,
+        shares=leg.shares,
+        price=leg.limit,
+        fee=leg.reserved - leg.usd,
+        status=status,
+        ts_event=approval.ts_init,
+        ts_init=approval.ts_init,
+    )

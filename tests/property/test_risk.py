@@ -10,11 +10,11 @@ from pmarb.db.portfolio import Snapshot, StoredOrder, StoredState
 from pmarb.domain.limits import CEILING_USD, Limits, Sizing
 from pmarb.domain.messages import Approval, Fill, Marks, Opportunity, OrderUpdate, Settlement, TradingState
 from pmarb.domain.orders import FillStatus, OrderState
-from pmarb.domain.values import NANOS, SHARE_GRID, ZERO, Side, on_grid
+from pmarb.domain.values import NANOS, SHARE_GRID, ZERO, on_grid
 from services.risk.decide import judge
 from services.risk.portfolio import DAY, Portfolio
 from services.risk.rebuild import rebuilt
-from tests.builders import NOW, a_leg, an_opportunity
+from tests.builders import NOW, a_leg, an_opportunity, fill_of, order_of
 
 CENTS = st.integers(6, 94).map(lambda c: Decimal(c) / 100)
 
@@ -65,48 +65,6 @@ LIMITS = st.builds(
 ORDER_STATES = st.sampled_from(
     [OrderState.SUBMITTING, OrderState.UNKNOWN, OrderState.MATCHED, OrderState.REJECTED, OrderState.FILLED]
 )
-
-
-def order_of(approval: Approval, state: OrderState) -> OrderUpdate:
-    leg = approval.legs[0]
-    return OrderUpdate(
-        opportunity_id=approval.opportunity_id,
-        leg=0,
-        order_hash=f"0x{approval.opportunity_id}",
-        state=state,
-        cause="",
-        slug=approval.slug,
-        market=leg.leg.market,
-        token=leg.leg.token,
-        outcome="Up",
-        side=Side.BUY,
-        price=leg.limit,
-        shares=leg.shares,
-        reserved=leg.reserved,
-        filled=ZERO,
-        ts_event=approval.ts_init,
-        ts_init=approval.ts_init,
-    )
-
-
-def fill_of(approval: Approval, status: FillStatus) -> Fill:
-    leg = approval.legs[0]
-    return Fill(
-        trade_id=f"trade-{approval.opportunity_id}",
-        order_hash=f"0x{approval.opportunity_id}",
-        opportunity_id=approval.opportunity_id,
-        slug=approval.slug,
-        market=leg.leg.market,
-        token=leg.leg.token,
-        outcome="Up",
-        side=Side.BUY,
-        shares=leg.shares,
-        price=leg.limit,
-        fee=leg.reserved - leg.usd,
-        status=status,
-        ts_event=approval.ts_init,
-        ts_init=approval.ts_init,
-    )
 
 
 def assert_within(portfolio: Portfolio, limits: Limits, approval: Approval, now: int) -> None:

@@ -121,7 +121,7 @@ class ApprovedLeg:
     reserved: Decimal
 
     def __post_init__(self) -> None:
-        FeeSchedule(self.leg.fee_rate, self.leg.fee_exponent)
+        FeeSchedule(self.leg.fee_rate, self.leg.fee_exponent)  # Raises for a fee that nobody could charge
         if not (MICRO <= self.leg.tick < 1 and 0 < self.limit < 1 and self.shares > 0 and self.usd <= self.reserved):
             raise ValueError(f"{self.shares} shares at {self.limit} for {self.usd} of {self.reserved} are no approval")
 
