@@ -185,16 +185,17 @@ def gone(servers: EmbeddedServers, name: str, fate: signal.Signals) -> Iterator[
 
 @contextlib.contextmanager
 def beside(
-    servers: EmbeddedServers, ground: Ground, database_url: str, log: Path
+    servers: EmbeddedServers, ground: Ground, log: Path, *, database_url: str = "", **settings: str
 ) -> Iterator[tuple[ExecutorProcess, str]]:
-    """An executor that is ready, and the address of a Redis of its own; its ledger is elsewhere."""
-    with (
-        servers as endpoints,
-        executor(ground, redis_url=endpoints.redis_url, database_url=database_url, log=log) as process,
-    ):
-        process.start()
-        process.ready()
-        yield process, endpoints.redis_url
+    """An executor that is ready, and the address of a Redis of its own; so is its ledger, unless another is named."""
+    with servers as endpoints:
+        if not database_url:
+            upgrade(endpoints.database_url)
+        urls = {"redis_url": endpoints.redis_url, "database_url": database_url or endpoints.database_url}
+        with executor(ground, **urls, log=log, **settings) as process:
+            process.start()
+            process.ready()
+            yield process, endpoints.redis_url
 
 
 async def on_its_way(ground: Ground, bus: Bus, database_url: str) -> None:
@@ -213,7 +214,8 @@ async def test_a_kill_works_while_redis_is_gone(
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
     servers = EmbeddedServers(tmp_path / "data")
-    with beside(servers, ground, database_url, tmp_path / "log"), gone(servers, "redis", fate):
+    own = beside(servers, ground, tmp_path / "log", database_url=database_url)
+    with own, gone(servers, "redis", fate):
         control.kill(database_url, who="person", why="redis is gone", now=ground.clock.now())
         ((_, before, _, after, unverified, verified),) = await until(lambda: receipts(database_url))
         assert (before, after, unverified) == ([order_hash], [], "")
@@ -227,17 +229,12 @@ async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
 ) -> None:
     brake, servers = tmp_path / "KILL", EmbeddedServers(tmp_path / "data")
     await resting(ground, maker)
-    with servers as endpoints:
-        upgrade(endpoints.database_url)
-        urls = {"redis_url": endpoints.redis_url, "database_url": endpoints.database_url}
-        with executor(ground, **urls, log=tmp_path / "log", KILL_FILE=str(brake)) as process:
-            process.start()
-            process.ready()
-            with gone(servers, "postgres", fate):
-                await until(lambda: "server=postgres" in process.words() or '"postgres"' in process.words())
-                brake.write_text("smoke in the kitchen")
-                await until(lambda: open_orders(ground) == [])
-                assert process.stop() == 0
+    with beside(servers, ground, tmp_path / "log", KILL_FILE=str(brake)) as (process, _):
+        with gone(servers, "postgres", fate):
+            await until(lambda: "server=postgres" in process.words() or '"postgres"' in process.words())
+            brake.write_text("smoke in the kitchen")
+            await until(lambda: open_orders(ground) == [])
+            assert process.stop() == 0
         assert "kill_not_latched" in process.words()
         assert "receipt not stored" in process.words()
 
@@ -248,7 +245,7 @@ async def test_a_stop_cancels_while_redis_is_gone_and_nobody_can_be_told_of_an_o
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
     servers = EmbeddedServers(tmp_path / "data")
-    with beside(servers, ground, database_url, tmp_path / "log") as (process, redis_url):
+    with beside(servers, ground, tmp_path / "log", database_url=database_url) as (process, redis_url):
         ground.fault("timeout_after_accept", count=20, call="order", delay_ms="1500")
         bus = RedisBus(redis_url)
         await on_its_way(ground, bus, database_url)
