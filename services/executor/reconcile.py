@@ -49,6 +49,7 @@ class Reconciler:
         self._connect = connect
         self._lead: Connection | None = None
         self._woken = asyncio.Event()
+        self._venue_away, self._ledger_away = Backoff("venue"), Backoff("postgres")
         self._foreign: set[str] = set()
         self._looked = 0
         self.leading = False
@@ -63,39 +64,39 @@ class Reconciler:
 
     async def start(self) -> None:
         """The first round, before anything new is sent, however long it takes; then tell again what may be unheard."""
-        backoff = Backoff("venue")
-        while True:
-            try:
-                await self._round_if_leading()
-                break
-            except (VenueUnavailable, Unavailable) as error:
-                await backoff.wait(error)
-        backoff.recovered()
+        while not await self._tried():
+            pass  # It has waited
         now = self._shop.clock.now()
         for stored in await self._shop.orders.changed_since(now - REPEATED):
             await self._shop.publish(*reports.standing(stored, now=now))
 
     async def run(self, done: asyncio.Event) -> None:
         """Rounds until `done`."""
-        backoff = Backoff("venue")
         while not done.is_set():
             await until_set(self._woken, within=max(self._shop.clock.in_real(EVERY), LEAST_PAUSE))
             self._woken.clear()
-            try:
-                await self._round_if_leading()
-                backoff.recovered()
+            if await self._tried():
                 await asyncio.sleep(LEAST_PAUSE)
-            except (VenueUnavailable, Unavailable) as error:
-                await backoff.wait(error)
 
     async def close(self) -> None:
         await self._relay.close()
         if self._lead is not None:
             await self._lead.close()
 
-    async def _round_if_leading(self) -> None:
-        if await self._leads():
-            await self.round()
+    async def _tried(self) -> bool:
+        """A round, if it is ours to make; False, after a pause, where the venue or the ledger did not answer."""
+        try:
+            if await self._leads():
+                await self.round()
+        except VenueUnavailable as error:
+            await self._venue_away.wait(error)
+            return False
+        except Unavailable as error:
+            await self._ledger_away.wait(error)
+            return False
+        self._venue_away.recovered()
+        self._ledger_away.recovered()
+        return True
 
     async def _leads(self) -> bool:
         self.leading = False

@@ -237,6 +237,7 @@ async def test_a_kill_file_and_a_stop_work_while_postgres_is_gone(
             assert process.stop() == 0
         assert "kill_not_latched" in process.words()
         assert "receipt not stored" in process.words()
+        assert "server=venue" not in process.words(), "the venue answered all the time"
 
 
 @FATES
