@@ -17,7 +17,7 @@ from services.replay.__main__ import main
 from services.replay.marking import Marker
 from services.replay.run import Parameters, replay
 from services.replay.sweep import SweepError, parsed
-from tests.evidence import a_bet, bets_with, evidence
+from tests.evidence import a_bet, bets_with, evidence, samples_with
 from tests.scanning import write_tape
 
 QUICK = Standard(rounds=300)
@@ -55,6 +55,34 @@ def test_few_trades_are_not_enough_and_say_how_many_are_missing() -> None:
     assert f"about {result.more:,} more trades needed" in result.words
     nothing = reading_of(Evidence())
     assert (nothing.verdict, nothing.more) == (Verdict.NOT_ENOUGH, 39)
+
+
+def test_a_market_that_forecasts_better_in_general_may_still_be_late_where_it_was_bet() -> None:
+    late = Evidence(samples=samples_with(0.15, 0.01, windows=150), bets=bets_with(0.04, count=150))
+    result = reading_of(late)
+    assert result.forecasts is not None
+    assert result.forecasts.gap is not None
+    assert result.forecasts.gap.high < 0
+    assert result.verdict is Verdict.EDGE, result.words
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_an_edge_where_the_market_was_wiser_is_the_models_error(filled: bool) -> None:
+    wrong = [
+        a_bet(300 + n, fair=Decimal("0.95"), mid=Decimal("0.5"), won=n % 2 == 0, marks={5: Decimal("0.55")})
+        for n in range(100)
+    ]
+    bets = wrong if filled else [replace(bet, filled=None, optimistic=None, pessimistic=None) for bet in wrong]
+    result = reading_of(Evidence(samples=evidence(0.04).samples, bets=(*bets_with(0.04, count=150), *bets)))
+    assert [c.name for c in result.criteria if not c.met] == ["market not certainly wiser where it was bet"]
+    assert result.verdict is Verdict.NOT_ENOUGH
+
+
+def test_orders_without_a_middle_are_judged_by_all_forecasts() -> None:
+    found = evidence(-0.03)
+    blind = tuple(replace(bet, mid=None) for bet in bets_with(0.04, count=150))
+    result = reading_of(replace(found, bets=blind))
+    assert [c.name for c in result.criteria if not c.met] == ["market not certainly wiser where it was bet"]
 
 
 def test_an_edge_that_a_slow_path_loses_is_not_promoted() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pmarb.domain import scoring
 from pmarb.domain.bootstrap import Draws, Interval, clustered_mean
-from pmarb.domain.evidence import Sample
+from pmarb.domain.evidence import Bet, Sample
 from pmarb.domain.logistic import Fit
 
 
@@ -59,3 +59,14 @@ def score(samples: Sequence[Sample], draws: Draws, *, rounds: int) -> Forecasts 
         market=scoring.calibration(market, outcomes),
         stacking=scoring.stacking(market, model, outcomes, windows),
     )
+
+
+def gap_at_decisions(bets: Sequence[Bet], draws: Draws, *, rounds: int) -> Interval | None:
+    """`Forecasts.gap` where it was bet: the market's squared error less that of the fair value each order was judged
+    by, of all orders with a middle, filled or not, windows together; None without any."""
+    gaps = [
+        (bet.window, (float(bet.mid) - bet.won) ** 2 - (float(bet.fair) - bet.won) ** 2)
+        for bet in bets
+        if bet.mid is not None
+    ]
+    return clustered_mean(gaps, draws, rounds=rounds)

@@ -92,7 +92,10 @@ def read(evidence: Evidence, draws: Draws, standard: Standard = DEFAULT_STANDARD
     test = sprt(_costs(filled), alpha=standard.alpha, beta=standard.beta, delta=standard.delta)
     wealth = e_value(_outcome_blocks(filled), fraction=standard.fraction)
     marked = mixture_e_value(_mark_blocks(filled))
-    criteria = _criteria(found, scores, test, wealth, marked, standard)
+    gap = forecasts.gap_at_decisions(evidence.bets, draws, rounds=standard.rounds)
+    if gap is None and scores is not None:
+        gap = scores.gap
+    criteria = _criteria(found, gap, test, wealth, marked, standard)
     verdict, why = _verdict(found, test, criteria, standard)
     return Reading(
         verdict=verdict,
@@ -129,12 +132,11 @@ def _mark_blocks(filled: Sequence[Bet]) -> list[list[tuple[float, float]]]:
 
 
 def _criteria(
-    found: Trading, scores: Forecasts | None, test: Sprt, wealth: float, marked: float, standard: Standard
+    found: Trading, gap: Interval | None, test: Sprt, wealth: float, marked: float, standard: Standard
 ) -> tuple[Criterion, ...]:
     mark = found.marks.get(MARK_S)
     proof = marked if mark is not None else wealth
     mean = mark if mark is not None else found.result
-    gap = scores.gap if scores is not None else None
     return (
         Criterion(
             name=f"fills in at least {FEWEST} windows",
@@ -162,7 +164,7 @@ def _criteria(
             found=f"SPRT {test.decision.value} after {test.trades}, result {cents(found.result)}",
         ),
         Criterion(
-            name="market's forecasts not certainly better",
+            name="market not certainly wiser where it was bet",
             met=gap is None or gap.high >= 0,
             found="not measured" if gap is None else f"Brier gap {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]",
         ),
