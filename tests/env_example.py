@@ -35,12 +35,17 @@ COMPOSE = {
 SET_BY_COMPOSE = {"redis_url", "database_url", "sandbox_url", "heartbeat_file", "console_host", "console_port"}
 
 
+def classes_of(service: str) -> list[type[Settings]]:
+    """The settings that a service reads."""
+    named = vars(importlib.import_module(f"services.{service}.settings")).values()
+    return [value for value in named if isinstance(value, type) and issubclass(value, Settings)]
+
+
 def settings_of(service: str) -> dict[str, FieldInfo]:
     """The fields that a service adds to the common ones."""
     found: dict[str, FieldInfo] = {}
-    for value in vars(importlib.import_module(f"services.{service}.settings")).values():
-        if isinstance(value, type) and issubclass(value, Settings):
-            found |= {name: info for name, info in value.model_fields.items() if name not in Settings.model_fields}
+    for settings in classes_of(service):
+        found |= {name: info for name, info in settings.model_fields.items() if name not in Settings.model_fields}
     return found
 
 

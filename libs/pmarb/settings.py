@@ -1,14 +1,17 @@
 """Settings that more than one service reads. Every service extends `Settings` with its own in its `settings.py`.
 
 Values come from the environment, or from a file named by `<NAME>_FILE` (Docker secrets). A wrong value stops the
-process with a line that names the variable and what it may be.
+process with a line that names the variable and what it may be, and so does a name that is nearly one of ours: a limit
+that was misspelt would not be in force, and nobody would know.
 """
 
 import os
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -18,6 +21,9 @@ from pmarb.clock import ScaledClock
 
 Venue = Literal["sandbox", "polymarket"]
 Execution = Literal["paper", "live"]
+
+NEAR: Final = 0.9
+"""How much of a name must be that of a setting (difflib's ratio): a letter left out, doubled, or two exchanged."""
 
 
 class Settings(BaseSettings):
@@ -78,6 +84,11 @@ def load(cls: type[S]) -> S:
     Raises:
         WrongSettings: exit code 2, naming each wrong variable, its value, and what is allowed.
     """
+    wrong = misspelt(cls, os.environ)
+    for name, meant in wrong.items():
+        sys.stderr.write(f"error: {name} is no setting; did you mean {meant}? Correct it or take it away\n")
+    if wrong:
+        raise WrongSettings(2)
     _read_secret_files(cls)
     try:
         return cls()
@@ -85,6 +96,15 @@ def load(cls: type[S]) -> S:
         for line in explain(error, cls):
             sys.stderr.write(f"error: {line}\n")
         raise WrongSettings(2) from None
+
+
+def misspelt(cls: type[BaseSettings], names: Iterable[str]) -> dict[str, str]:
+    """Names that nobody reads, but are nearly a setting of this class: each with the one it may have meant."""
+    ours = [field.upper() for field in cls.model_fields]
+    ours += [f"{name}_FILE" for name in ours]
+    others = {name for name in names if name.upper() not in ours}
+    near = {name: get_close_matches(name.upper(), ours, n=1, cutoff=NEAR) for name in others}
+    return {name: found[0] for name, found in sorted(near.items()) if found}
 
 
 def explain(error: ValidationError, cls: type[BaseSettings]) -> list[str]:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -17,8 +16,8 @@ from pmarb.db import delivered
 from pmarb.domain.messages import Alert, AlertKind, Priority
 from pmarb.settings import Settings
 from services.cli import context, runfile
+from services.cli.envfile import dotenv
 from services.cli.output import Json, Limit, clock_time, print_json, print_table, say
-from services.cli.stack import dotenv
 from services.cli.trouble import FAILED, Trouble
 
 app = typer.Typer(help="What was sent, and whether anything arrives.", no_args_is_help=True)
@@ -64,7 +63,7 @@ def send_test(json: Json = False) -> None:
 def _straight(*, json: bool) -> None:
     command = [sys.executable, "-m", "services.alerter.probe"]
     done = subprocess.run(  # noqa: S603 - ourselves
-        command, env=os.environ | dotenv(Path(".env")), capture_output=True, text=True, check=False
+        command, env=os.environ | dotenv(), capture_output=True, text=True, check=False
     )
     if done.returncode == NO_CHANNEL:
         raise Trouble(HOW, FAILED)

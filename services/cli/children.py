@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +20,9 @@ LISTEN_EVERY: Final = 0.1
 LAST_WORDS: Final = 1.0  # Seconds in which the last lines of one that ended must have come
 CHUNK: Final = 1 << 16
 WRONG_SETTINGS: Final = 2
+ERROR: Final = "error: "
+"""How the lines begin that name a wrong setting."""
+ERRORS_KEPT: Final = 5
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # Loaded before any fork
 
@@ -49,6 +53,7 @@ class Child:
         self._output = -1
         self._stopping = False
         self._keeper: asyncio.Task[None] | None = None
+        self._errors: deque[str] = deque(maxlen=ERRORS_KEPT)
 
     @property
     def pid(self) -> int | None:
@@ -128,7 +133,8 @@ class Child:
             if self._stopping:
                 return
             if code == WRONG_SETTINGS:
-                raise WrongSettings(f"{self.program.name} refused its settings: see its last lines above")
+                why = "\n".join(self._errors) or "see its last lines above"
+                raise WrongSettings(f"{self.program.name} refused its settings: {why}")
             pause = FIRST_PAUSE if loop.time() - born > HEALTHY_AFTER else pause
             self._on_line(self.program.name, f"ended with code {code}; starts again in {pause:g} s")
             await asyncio.sleep(pause)
@@ -150,12 +156,18 @@ class Child:
                     break
                 *lines, rest = (rest + said).split(b"\n")
                 for line in lines:
-                    self._on_line(self.program.name, line.decode(errors="replace").rstrip())
+                    self._say(line)
                 await asyncio.sleep(0)  # However much it says, others have their turn
         finally:
             os.close(output)
         if rest:
-            self._on_line(self.program.name, rest.decode(errors="replace").rstrip())
+            self._say(rest)
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        self._on_line(self.program.name, text)
+        if text.startswith(ERROR):
+            self._errors.append(text.removeprefix(ERROR))
 
 
 async def _next_look() -> None:

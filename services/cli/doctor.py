@@ -14,6 +14,7 @@ from pmarb.settings import Settings
 from services.cli import context, scanners
 from services.cli.checkups import of_postgres, of_redis, of_trading
 from services.cli.compare import Audit, Check, audit
+from services.cli.envfile import unread
 from services.cli.output import Json, print_json, say
 from services.cli.outside import of_channels, of_venue
 from services.cli.trouble import FAILED
@@ -48,6 +49,7 @@ def examined(of: Settings) -> Audit:
     return audit(
         [
             _settings(of),
+            _env_file(),
             _python(),
             _embedded(),
             *of_redis(of),
@@ -84,6 +86,13 @@ def _settings(of: Settings) -> Check:
     return Check(
         name="settings", ok=True, detail=f"VENUE={of.venue} EXECUTION={of.execution} BANKROLL_USD={of.bankroll_usd}"
     )
+
+
+def _env_file() -> Check:
+    strangers = ", ".join(unread())
+    if not strangers:
+        return Check(name="env_file", ok=True, detail="nothing in .env that nobody reads")
+    return Check(name="env_file", ok=True, detail=f"nobody reads {strangers}", fix="compare with .env.example")
 
 
 def _python() -> Check:

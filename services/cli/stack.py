@@ -15,7 +15,6 @@ from typing import Final
 import httpx
 import psycopg
 import redis
-from dotenv import dotenv_values
 
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
@@ -265,8 +264,3 @@ def free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise Trouble("No loopback port is free.", FAILED)
-
-
-def dotenv(place: Path) -> dict[str, str]:
-    """The settings of a `.env` file that the environment does not set itself."""
-    return {name: value for name, value in dotenv_values(place).items() if value is not None and name not in os.environ}

@@ -17,9 +17,10 @@ from pmarb.domain.messages import TradingState
 from pmarb.runtime import until_stopped
 from services.cli import runfile
 from services.cli.children import WrongSettings
+from services.cli.envfile import dotenv, unread
 from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
 from services.cli.output import say, terminal
-from services.cli.stack import Plan, Stack, dotenv, venue_of
+from services.cli.stack import Plan, Stack, venue_of
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 app = typer.Typer()
@@ -50,7 +51,9 @@ def up(
     a kill; the sandbox remembers a crash, but begins anew with every `up`, and its ledger with it.
     """
     refuse_second_stack()
-    environment = dotenv(Path(".env"))
+    environment = dotenv()
+    for name in unread():
+        say(f"[yellow]{name}[/yellow] in .env is no setting and nothing reads it; .env.example has them all.")
     plan = Plan(
         command="up",
         data_dir=data_dir / venue_of(environment),

@@ -221,6 +221,26 @@ def test_doctor_says_what_to_do(pm_arb: Run) -> None:
     assert "pm-arb up" in checks["venue"]["fix"]
 
 
+def test_doctor_believes_the_newest_alert(pm_arb: Run, database_url: str) -> None:
+    def channels() -> tuple[bool, str]:
+        done = pm_arb("doctor", "--json", SANDBOX_URL="http://127.0.0.1:1", APPRISE_URLS="json://127.0.0.1:1")
+        return next((c["ok"], c["detail"]) for c in json.loads(done.stdout)["checks"] if c["name"] == "channels")
+
+    def sent(error: str) -> None:
+        with psycopg.connect(database_url) as writer:
+            writer.execute(
+                "INSERT INTO deliveries (kind, priority, dedupe_key, title, body, delivered, error, ts_event)"
+                " VALUES ('test', 'normal', '', 'one', '', %s, %s, 1)",
+                (not error, error),
+            )
+
+    assert channels() == (True, "1 set")
+    sent("no route")
+    assert channels() == (False, "1 set; 1 of the last 1 alerts not delivered: no route")
+    sent("")
+    assert channels() == (True, "1 set; 1 of the last 2 alerts not delivered: no route")
+
+
 @pytest.mark.long
 def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> None:
     with running_sandbox() as sandbox:
@@ -230,8 +250,8 @@ def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> 
         assert [check for check in checks if not check["ok"]] == []
         assert done.returncode == 0
         assert " ".join(check["name"] for check in checks) == (
-            "settings python embedded redis redis_aof redis_memory redis_disk postgres schema postgres_disk venue "
-            "clock_venue clock_other markets geoblock sdk credentials wallet closed_only balance allowances "
+            "settings env_file python embedded redis redis_aof redis_memory redis_disk postgres schema postgres_disk "
+            "venue clock_venue clock_other markets geoblock sdk credentials wallet closed_only balance allowances "
             "venue_orders relayer scanners channels kill open_orders"
         )
         with psycopg.connect(database_url) as writer:

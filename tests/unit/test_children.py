@@ -2,7 +2,9 @@
 
 import time
 
-from services.cli.children import LAST_WORDS, Child, Program
+import pytest
+
+from services.cli.children import LAST_WORDS, Child, Program, WrongSettings
 from tests.waiting import until
 
 LAST_LINE = """
@@ -29,6 +31,13 @@ time.sleep(60)
 """
 
 
+REFUSES = """
+import sys
+print("error: LEAST was 3; below 5", file=sys.stderr)
+sys.exit(2)
+"""
+
+
 async def running(script: str, said: list[str]) -> Child:
     child = Child(Program(name="one", arguments=("-c", script)), lambda _name, line: said.append(line))
     await child.start()
@@ -49,6 +58,12 @@ async def test_more_than_a_pipe_holds_is_heard_in_order() -> None:
     await until(lambda: len(said) == 20_000)
     assert [int(line.split()[1]) for line in said] == list(range(20_000))
     await child.stop()
+
+
+async def test_why_settings_were_refused_is_in_the_error() -> None:
+    child = await running(REFUSES, [])
+    with pytest.raises(WrongSettings, match=r"^one refused its settings: LEAST was 3; below 5$"):
+        await child.wait_broken()
 
 
 async def test_a_stop_does_not_wait_for_what_it_left_behind() -> None:

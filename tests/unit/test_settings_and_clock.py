@@ -1,5 +1,6 @@
 """Settings name what is wrong and what is allowed; secrets come from files and stay secret; time can run faster."""
 
+import re
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 
 from pmarb.clock import ManualClock, ScaledClock
 from pmarb.domain.values import NANOS
-from pmarb.settings import Settings, WrongSettings, load
+from pmarb.settings import Settings, WrongSettings, load, misspelt
 from pmarb.venue.polybolt import PriceKeys
+from services.cli.envfile import unread
 from services.recorder.settings import RecorderSettings
 from services.risk.settings import RiskSettings
+from tests import env_example
 
 
 def test_without_any_environment_it_is_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +43,44 @@ def test_a_wrong_value_is_named(
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert all(word in error for word in words), error
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MAX_ORDRE_USD", "MAX_ORDER_USD"),
+        ("MAX_ORDERS_USD", "MAX_ORDER_USD"),
+        ("daily_loss_pcnt", "DAILY_LOSS_PCT"),
+        ("BANKROL_USD_FILE", "BANKROLL_USD_FILE"),
+    ],
+)
+def test_a_misspelt_limit_is_not_ignored(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(WrongSettings) as stop:
+        load(RiskSettings)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {name} is no setting; did you mean {meant}? Correct it or take it away\n"
+
+
+@pytest.mark.parametrize("service", env_example.SERVICES)
+def test_no_setting_is_taken_for_another_one(service: str) -> None:
+    named = re.findall(r"^#([A-Z0-9_]+)=", env_example.rendered(), re.MULTILINE)
+    assert len(named) > 60
+    usual = [*named, *(f"{name}_FILE" for name in named), "PATH", "HOME", "TZ", "DATABASE_URL_RO", "PGPASSWORD"]
+    for settings in env_example.classes_of(service):
+        assert misspelt(settings, usual) == {}
+
+
+def test_what_nobody_reads_in_the_env_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("MAX_ORDER_USD=3\nWALLET_PRIVATE_KEY_FILE=/x\nCOMPOSE_PROJECT_NAME=a\nALERT_URLS=ntfy://mine\n")
+    assert unread(file) == []
+    (tmp_path / ".env.example").write_text(env_example.rendered())
+    assert unread(file) == ["ALERT_URLS"]
+    file.unlink()
+    assert unread(file) == []
 
 
 def test_a_secret_comes_from_its_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
