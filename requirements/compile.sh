@@ -12,7 +12,7 @@ compile() {  # compile OUTPUT [ARG...]
 }
 
 compile dev --extra dev "$@"
-for extra in scanner risk executor alerter console sandbox migrate replay cli evaluate embedded all; do
+for extra in scanner risk executor alerter console sandbox migrate replay recorder cli evaluate embedded all; do
     compile "$extra" --extra "$extra" --constraint requirements/dev.txt
 done
 echo 'hatchling' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

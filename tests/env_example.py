@@ -32,7 +32,15 @@ COMPOSE = {
     "SANDBOX_PUBLISHED": ("8900", "the sandbox's port on this machine's loopback"),
     "CONSOLE_PUBLISHED": ("8080", "the console's port on this machine's loopback"),
 }
-SET_BY_COMPOSE = {"redis_url", "database_url", "sandbox_url", "heartbeat_file", "console_host", "console_port"}
+SET_BY_COMPOSE = {
+    "redis_url",
+    "database_url",
+    "sandbox_url",
+    "heartbeat_file",
+    "console_host",
+    "console_port",
+    "record_dir",
+}
 
 
 def classes_of(service: str) -> list[type[Settings]]:

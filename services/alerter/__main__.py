@@ -23,12 +23,14 @@ def known_channels(settings: AlerterSettings) -> tuple[Channel, ...]:
 
 async def build(settings: AlerterSettings, targets: tuple[Channel, ...]) -> Alerter:
     bus = RedisBus(settings.redis_url)
+    heartbeat = Heartbeat(bus=bus, service="alerter", path=settings.heartbeat_file)
+    heartbeat.says = b"%d" % len(targets)  # The doctor asks, who does not know their addresses
     tools = Tools(
         bus=bus,
         clock=settings.clock(),
         record=Record(settings.dsn),
         lead=Lead(settings.dsn),
-        heartbeat=Heartbeat(bus=bus, service="alerter", path=settings.heartbeat_file),
+        heartbeat=heartbeat,
         channels=targets,
     )
     return Alerter(settings, tools)

@@ -1,5 +1,6 @@
 """Where a command finds the running system: the environment, else the note of `pm-arb up` or `pm-arb demo`."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,8 @@ from typing import Any, Final
 import httpx
 import psycopg
 
+from pmarb.bus.port import BusUnavailable
+from pmarb.bus.streams import RedisBus
 from pmarb.db import views
 from pmarb.settings import Settings, load
 from services.cli import runfile
@@ -51,6 +54,21 @@ def ledger(of: Settings) -> Iterator[views.Connection]:
         except psycopg.errors.UndefinedTable:
             text = "The database has no tables yet: python -m pmarb.db.migrate makes them (`pm-arb up` does it itself)."
             raise Trouble(text, NOT_RUNNING) from None
+
+
+def said(of: Settings, service: str) -> dict[str, bytes]:
+    """What each running member of a service tells of itself; nothing while Redis is away."""
+
+    async def ask() -> dict[str, bytes]:
+        bus = RedisBus(of.redis_url)
+        try:
+            return await bus.said(service)
+        except BusUnavailable:
+            return {}
+        finally:
+            await bus.close()
+
+    return asyncio.run(ask())
 
 
 def sandbox_get(of: Settings, path: str, query: Mapping[str, str] | None = None) -> Any:

@@ -21,7 +21,8 @@ from services.cli.trouble import FAILED, WRONG_USE, Trouble
 app = typer.Typer()
 
 Tapes = Annotated[
-    list[Path] | None, typer.Argument(metavar="[TAPE]...", help="Recorded data; none: the ledger of what runs here.")
+    list[Path] | None,
+    typer.Argument(metavar="[TAPE]...", help="Recorded data, files or folders; none: the ledger of what runs here."),
 ]
 ReportTo = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Write report.html, report.md and meter.png there.")
@@ -79,10 +80,10 @@ def of_tapes(tapes: list[Path], replay_with: str, *, marking: Evidence | None) -
     Raises:
         Trouble: the replay refused; its own words are on the terminal.
     """
-    missing = [str(tape) for tape in tapes if not tape.is_file()]
+    missing = [str(tape) for tape in tapes if not tape.exists()]
     if missing:
         raise Trouble(f"No such tape: {', '.join(missing)}", WRONG_USE)
-    errors.print(f"Replaying {len(tapes)} tapes ...", highlight=False)
+    errors.print("Replaying the tapes ...", highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence.json"
         options = [*replay_with.split(), "--json", "--evidence", str(path)]

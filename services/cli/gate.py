@@ -17,7 +17,7 @@ from pmarb.domain.meter import Criterion, Standard, read
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.control import who
-from services.cli.doctor import can_log_in, examined
+from services.cli.doctor import LOOK, can_log_in, examined, last_look
 from services.cli.evaluate import of_tapes
 from services.cli.output import Json, clock_time, print_json, say
 from services.cli.trouble import FAILED, Trouble
@@ -95,8 +95,8 @@ def _complaints(of: Settings) -> Iterator[str]:
     """What the doctor finds wrong with real money, from here, though it may still be paper that is traded."""
     real = of.model_copy(update={"execution": "live"})
     yield from (check.name for check in examined(real).checks if not check.ok)
-    if not can_log_in():
-        yield "the wallet was not looked at: pip install 'pm-arb[cli,executor]'"
+    if not can_log_in() and last_look(real) is None:
+        yield f"the wallet was not looked at within an hour: pip install 'pm-arb[cli,executor]', or {LOOK}"
 
 
 def _marked(paper: Evidence, tapes: list[Path]) -> Evidence:

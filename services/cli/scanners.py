@@ -1,32 +1,20 @@
 """What the scanners say of themselves: how busy, how many are needed, how far their prices to beat are off."""
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from pmarb import codec
-from pmarb.bus.port import BusUnavailable
-from pmarb.bus.streams import RedisBus
 from pmarb.domain.scanners import ScannerReport, scanners_needed
 from pmarb.settings import Settings
+from services.cli import context
 from services.cli.compare import Check
 
 
 def reports(of: Settings) -> dict[str, ScannerReport]:
     """By member; empty while Redis is away, without a member that has not said anything yet."""
-
-    async def ask() -> dict[str, bytes]:
-        bus = RedisBus(of.redis_url)
-        try:
-            return await bus.said("scanner")
-        except BusUnavailable:
-            return {}
-        finally:
-            await bus.close()
-
     found = {}
-    for member, raw in asyncio.run(ask()).items():
+    for member, raw in context.said(of, "scanner").items():
         with contextlib.suppress(codec.Undecodable):  # Nothing said yet, or by another version
             found[member] = codec.decode_value(raw, ScannerReport)
     return found

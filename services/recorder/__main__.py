@@ -67,6 +67,7 @@ if __name__ == "__main__":
             families=settings.family_list,
             keys=await settings.price_keys(http),
             seconds=asked.seconds,
+            heartbeat_file=settings.heartbeat_file,
         )
 
     main("recorder", settings, build)

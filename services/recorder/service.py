@@ -1,7 +1,9 @@
 """Everything the public feeds say, with its time of receipt, onto tapes. A process of its own: nobody waits for it."""
 
 import asyncio
+import contextlib
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -10,7 +12,7 @@ from pmarb import logs
 from pmarb.clock import Clock
 from pmarb.domain.market import MarketInfo
 from pmarb.domain.values import NANOS
-from pmarb.runtime import Backoff, every
+from pmarb.runtime import BEAT_EVERY, Backoff, every
 from pmarb.venue import gamma
 from pmarb.venue.parse import ParseError
 from pmarb.venue.polybolt import PriceKeys
@@ -35,7 +37,10 @@ GIVE_UP_AFTER: Final = 3600 * NANOS
 
 
 class RecorderService:
-    """One recording. `seconds` of venue time, None until stopped; without `keys` the averages are not read."""
+    """One recording. `seconds` of venue time, None until stopped; without `keys` the averages are not read.
+
+    `heartbeat_file` is touched every second while the loop turns.
+    """
 
     def __init__(
         self,
@@ -48,7 +53,9 @@ class RecorderService:
         families: tuple[str, ...],
         keys: PriceKeys | None = None,
         seconds: float | None = None,
+        heartbeat_file: Path | None = None,
     ) -> None:
+        self._heartbeat_file = heartbeat_file
         self._urls = urls
         self._clock = clock
         self._http = http
@@ -81,6 +88,7 @@ class RecorderService:
                 group.create_task(every(CONCLUDE_EVERY, self._conclude, stop))
                 group.create_task(every(CANDLES_EVERY, self._read_candles, stop))
                 group.create_task(every(SUMMARY_EVERY, self._summary, stop))
+                group.create_task(every(BEAT_EVERY, self._beat, stop))
                 group.create_task(every(0.1, lambda: self._until_the_end(stop), stop))
         finally:
             await asyncio.to_thread(self._spool.close)
@@ -176,6 +184,11 @@ class RecorderService:
             raise self._spool.failure
         if self._ends is not None and self._clock.now() >= self._ends:
             stop.set()
+
+    async def _beat(self) -> None:
+        if self._heartbeat_file is not None:
+            with contextlib.suppress(OSError):
+                self._heartbeat_file.touch()
 
     async def _summary(self) -> None:
         log.info(

@@ -15,6 +15,7 @@ from services.replay.marking import Marker
 from services.replay.report import Report
 from services.replay.run import Parameters, replay
 from services.replay.sweep import Sweep, SweepError, parsed
+from services.replay.tapes import spread
 
 DESCRIPTION = "Run recorded data through the rules that trade: find, judge, plan, fill on paper, settle."
 EPILOG = """examples:
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model_weight=options.model_weight,
     )
     try:
+        options.tapes = spread(options.tapes)
         if options.sweep:
             return _sweep(options, parameters)
         marker = Marker(msgspec.json.decode(options.mark.read_bytes(), type=Evidence)) if options.mark else None
@@ -73,7 +75,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("tapes", nargs="+", type=Path, metavar="TAPE")
+    parser.add_argument("tapes", nargs="+", type=Path, metavar="TAPE", help="a file, or a folder of them")
     parser.add_argument("--json", action="store_true", help="one JSON object (with --sweep: one a line)")
     parser.add_argument("--min-edge", type=_decimal, default=Decimal(2), help="least net edge, cents a share")
     parser.add_argument("--k-se", type=float, default=2.0, help="standard errors the edge must exceed")

@@ -45,6 +45,24 @@ _DEPTH: Final = ("book", "size")
 _CANDLES: Final = msgspec.json.Decoder(CandlePage)
 
 
+def spread(paths: Sequence[Path]) -> list[Path]:
+    """The tapes in these folders, oldest first by their names, and the files as they are.
+
+    Raises:
+        tape.TapeError: a folder without any.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob(f"*{SUFFIX}"))
+            if not inside:
+                raise tape.TapeError(f"{path}: no *{SUFFIX} in it")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
 def recordings(paths: Sequence[Path]) -> list[list[Path]]:
     """The tapes as they belong together: one whose header says that it continues the one before follows it.
 

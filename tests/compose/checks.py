@@ -1,5 +1,6 @@
 """The promises of docker-compose.yml, one function each: they return a line of evidence or raise AssertionError."""
 
+import json
 import time
 from collections import Counter
 from functools import partial
@@ -8,6 +9,7 @@ from tests.compose.stack import Stack, eventually
 
 STAYING = ("redis", "postgres", "sandbox", "scanner", "risk", "executor", "alerter", "console")
 OURS = ("sandbox", "scanner", "risk", "executor", "alerter", "console")
+RECORDED_S = 20
 FILLED = "select count(*) from trades"
 
 
@@ -113,6 +115,36 @@ def trades_after_all_that(stack: Stack) -> str:
     return f"filled again after {took:.0f} s"
 
 
+def everything_can_be_done_from_a_container(stack: Stack) -> str:
+    """Looked at, stopped and started again by `docker compose run --rm cli`, with nothing installed on this machine."""
+    told = json.loads(stack.by_hand("cli", "status", "--json"))
+    assert told["state"]["state"] == "ACTIVE", f"status says {told['state']}"
+    complaints = [each for each in json.loads(stack.by_hand("cli", "doctor", "--json"))["checks"] if not each["ok"]]
+    assert not complaints, f"the doctor finds {complaints}"
+    one = stack.sql("select opportunity_id from orders order by created_at limit 1")[0][0]
+    assert one in stack.by_hand("cli", "trace", one), "no trace of an order"
+    stack.by_hand("cli", "kill", "--reason", "drill")
+    assert stack.sql("select state from trading_state") == [["KILLED"]], "not killed"
+    stack.by_hand("cli", "audit")
+    stack.by_hand("cli", "resume", "--reason", "drilled")
+    assert stack.sql("select state from trading_state") == [["ACTIVE"]], "not resumed"
+    stack.by_hand("executor", "python", "-m", "services.executor.doctor")
+    locked = stack.by_hand("cli", "gate", "show", "--json", code=1)
+    (doctor,) = [each for each in json.loads(locked)["criteria"] if each["name"].startswith("the doctor")]
+    assert doctor["met"], f"with the wallet the doctor finds {doctor['found']}"
+    return "status, doctor, trace, kill, audit, resume, gate with a look at the wallet"
+
+
+def what_is_recorded_can_be_evaluated(stack: Stack) -> str:
+    stack.compose("up", "--detach", "--wait", "recorder")
+    time.sleep(RECORDED_S)
+    stack.compose("stop", "recorder")
+    replayed = json.loads(stack.by_hand("cli", "replay", "/tapes", "--json"))
+    assert replayed["events"] > 0, "nothing on the tape"
+    reading = json.loads(stack.by_hand("cli", "evaluate", "/tapes", "--ledger", "--json"))
+    return f"{replayed['events']} events in {RECORDED_S} s; the meter says {reading['verdict']}"
+
+
 def the_ledger_sums_to_zero(stack: Stack) -> str:
     crooked = stack.number("select count(*) from (select from postings group by entry_id having sum(amount) <> 0) d")
     assert crooked == 0, f"{crooked} entries do not sum to zero"
@@ -127,5 +159,7 @@ ALL = {
     "scale": two_scanners_share_the_markets,
     "crash": a_crash_recovers,
     "again": trades_after_all_that,
+    "cli": everything_can_be_done_from_a_container,
+    "record": what_is_recorded_can_be_evaluated,
     "ledger": the_ledger_sums_to_zero,
 }

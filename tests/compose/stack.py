@@ -29,6 +29,18 @@ class Stack:
     def compose(self, *arguments: str, check: bool = True) -> str:
         return self.run("docker", "compose", "--ansi", "never", *arguments, check=check).stdout
 
+    def by_hand(self, service: str, *arguments: str, code: int = 0) -> str:
+        """What a command says that a person runs beside the stack.
+
+        Raises:
+            AssertionError: it ended with another code.
+        """
+        done = self.run("docker", "compose", "--ansi", "never", "run", "--rm", "-T", service, *arguments, check=False)
+        assert done.returncode == code, (
+            f"{service} {' '.join(arguments)} exited {done.returncode}: {(done.stdout + done.stderr).strip()[-800:]}"
+        )
+        return done.stdout
+
     def sql(self, query: str) -> list[list[str]]:
         """Rows of text."""
         psql = ("psql", "-U", "pmarb", "-d", "pmarb", "-h", "127.0.0.1", "-AtF", "\t", "-c", query)

@@ -13,13 +13,23 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = sorted(SERVICES.keys() - {"redis", "postgres"})
-WORKERS = sorted(SERVICES.keys() - {"redis", "postgres", "migrate", "sandbox"})
+WORKERS = sorted(SERVICES.keys() - {"redis", "postgres", "migrate", "sandbox", "recorder", "cli"})
+ONCE = {"migrate", "cli"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
 def test_the_services_are_those_of_the_architecture() -> None:
     expected = "alerter console executor migrate postgres redis risk sandbox scanner"
-    assert sorted(SERVICES) == expected.split()
+    assert sorted(name for name, service in SERVICES.items() if "profiles" not in service) == expected.split()
+    assert {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service} == {
+        "recorder": ["record"],
+        "cli": ["by-hand"],
+    }
+
+
+def test_what_is_run_by_hand_starts_nothing_else() -> None:
+    assert "depends_on" not in SERVICES["cli"]
+    assert SERVICES["cli"]["entrypoint"] == ["pm-arb"]
 
 
 def test_only_the_executor_is_given_the_wallet_key() -> None:
@@ -62,12 +72,12 @@ def test_memory_processes_and_logs_are_bounded(name: str) -> None:
 @every_service
 def test_health_is_checked_by_everything_that_stays(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
-    assert check == {"disable": True} if name == "migrate" else check["test"][0].startswith("CMD")
+    assert check == {"disable": True} if name in ONCE else check["test"][0].startswith("CMD")
 
 
 @every_service
 def test_everything_that_stays_comes_back_after_a_crash(name: str) -> None:
-    assert SERVICES[name]["restart"] == ("no" if name == "migrate" else "unless-stopped")
+    assert SERVICES[name]["restart"] == ("no" if name in ONCE else "unless-stopped")
 
 
 def test_the_kill_has_time_for_its_receipt() -> None:
@@ -94,7 +104,7 @@ def test_every_image_is_the_same_recipe_for_one_service(name: str) -> None:
     assert (ROOT / "requirements" / f"{name}.txt").exists()
 
 
-@pytest.mark.parametrize("name", WORKERS)
+@pytest.mark.parametrize("name", [*WORKERS, "recorder"])
 def test_every_setting_of_a_service_can_be_set(name: str) -> None:
     module = importlib.import_module(f"services.{name}.settings")
     own = [found for found in vars(module).values() if isinstance(found, type) and issubclass(found, Settings)]
@@ -105,7 +115,7 @@ def test_every_setting_of_a_service_can_be_set(name: str) -> None:
 def test_the_sandbox_remembers_its_run_in_a_volume_that_its_user_owns() -> None:
     folder = SERVICES["sandbox"]["environment"]["SANDBOX_STATE"]
     assert SERVICES["sandbox"]["volumes"] == [f"sandbox:{folder}"]
-    assert COMPOSE["volumes"].keys() == {"redis", "postgres", "sandbox"}
+    assert COMPOSE["volumes"].keys() == {"redis", "postgres", "sandbox", "tapes"}
     recipe = (ROOT / "infra" / "Dockerfile").read_text()
     assert f"install --directory --owner 10001 --group 10001 --mode 0700 {folder}" in recipe
 
@@ -118,6 +128,14 @@ def test_the_bus_the_ledger_and_the_rules_have_no_way_out() -> None:
     assert COMPOSE["networks"]["back"] == {"internal": True}
     inside = {name for name, service in SERVICES.items() if service["networks"] == ["back"]}
     assert inside == {"redis", "postgres", "migrate", "risk"}
+    assert SERVICES["recorder"]["networks"] == ["front"]
+
+
+def test_tapes_outlive_their_recorder_in_a_folder_that_its_user_owns() -> None:
+    folder = SERVICES["recorder"]["environment"]["RECORD_DIR"]
+    assert SERVICES["recorder"]["volumes"] == [f"tapes:{folder}"]
+    assert f"tapes:{folder}" in SERVICES["cli"]["volumes"]
+    assert f" {folder}\n" in (ROOT / "infra" / "Dockerfile").read_text()
 
 
 def test_the_image_drops_root_and_asks_no_registry_for_its_recipe() -> None:

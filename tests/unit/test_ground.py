@@ -49,7 +49,7 @@ MODEL = {
 MODEL |= {"bootstrap.py", "evidence.py", "forecasts.py", "logistic.py", "meter.py", "scoring.py", "sequential.py"}
 MODEL |= {"gate.py", "trading.py", "scanners.py"}
 MONEY = re.compile(r"usd|cash|cost|edge|fee|pnl|shares|limit|notional|payout|reserved|bankroll|tick$|vwap")
-LOCKED = "alerter all build cli console dev embedded evaluate executor migrate replay risk sandbox scanner"
+LOCKED = "alerter all build cli console dev embedded evaluate executor migrate recorder replay risk sandbox scanner"
 SECRET = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY|(?i:private_key|secret|token)\s*[=:]\s*[\"']?0x[0-9a-f]{64}")
 
 

@@ -56,6 +56,17 @@ def test_a_file_that_is_no_tape_is_named(tmp_path: Path, content: bytes, capsys:
     assert "bad.tape" in capsys.readouterr().err
 
 
+def test_a_folder_stands_for_its_tapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert f"{tmp_path}: no *.tape.jsonl.zst in it" in capsys.readouterr().err
+    (tmp_path / "b.part.jsonl").write_text("begun")
+    for name in ("b", "a"):
+        with tape.TapeWriter(tmp_path / f"{name}.tape.jsonl.zst", fields={}, level=3) as writer:
+            writer.add(t=1, src="x", msg={})
+    assert main(["--json", str(tmp_path), str(tmp_path / "a.tape.jsonl.zst")]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["tapes"]] == ["a", "b", "a"]
+
+
 def test_late_makers_are_found_traded_and_settled(tmp_path: Path) -> None:
     path = tmp_path / "late.tape.jsonl.zst"
     write_tape(path, seed=3)
