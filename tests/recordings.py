@@ -12,6 +12,8 @@ from pmarb.venue.public import sandbox, sandbox_keys
 from services.recorder.service import RecorderService
 from services.recorder.spool import Spool
 
+HEARTBEAT = "heartbeat"
+
 
 def a_spool(folder: Path, *, rotate_s: float = 3600, rotate_bytes: int = 1 << 30) -> Spool:
     return Spool(folder, venue="sandbox", rotate_s=rotate_s, rotate_bytes=rotate_bytes)
@@ -34,6 +36,7 @@ async def recorded(
             families=tuple(families),
             keys=keys,
             seconds=seconds,
+            heartbeat_file=folder / HEARTBEAT,
         )
         await recorder.run(asyncio.Event())
     return spool, keys

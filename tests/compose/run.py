@@ -51,7 +51,7 @@ def stack(speed: int) -> Iterator[Stack]:
     try:
         yield made
     finally:
-        made.compose("down", "--volumes", "--rmi", "local", "--timeout", "5", check=False)
+        made.compose("--profile", "*", "down", "--volumes", "--rmi", "local", "--timeout", "5", check=False)
 
 
 def attempt(name: str, check: Callable[[Stack], str], on: Stack) -> bool:

@@ -21,6 +21,8 @@ from pmarb.bus.streams import RedisBus
 from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Resume, Stream
 from pmarb.domain.scanners import ScannerReport
+from pmarb.settings import Settings, load
+from services.cli import doctor
 from services.cli.__main__ import app
 from services.cli.compare import LedgerView, Match, VenueView, agree, audit
 from tests.ledgers import HASH, with_a_trade
@@ -221,9 +223,11 @@ def test_doctor_says_what_to_do(pm_arb: Run) -> None:
     assert "pm-arb up" in checks["venue"]["fix"]
 
 
-def test_doctor_believes_the_newest_alert(pm_arb: Run, database_url: str) -> None:
-    def channels() -> tuple[bool, str]:
-        done = pm_arb("doctor", "--json", SANDBOX_URL="http://127.0.0.1:1", APPRISE_URLS="json://127.0.0.1:1")
+async def test_doctor_asks_the_alerter_for_its_channels_and_believes_the_newest_alert(
+    pm_arb: Run, redis_bus: RedisBus, database_url: str
+) -> None:
+    async def channels() -> tuple[bool, str]:
+        done = await asyncio.to_thread(pm_arb, "doctor", "--json", SANDBOX_URL="http://127.0.0.1:1", APPRISE_URLS="")
         return next((c["ok"], c["detail"]) for c in json.loads(done.stdout)["checks"] if c["name"] == "channels")
 
     def sent(error: str) -> None:
@@ -234,11 +238,14 @@ def test_doctor_believes_the_newest_alert(pm_arb: Run, database_url: str) -> Non
                 (not error, error),
             )
 
-    assert channels() == (True, "1 set")
+    assert await channels() == (True, "none: alerts are only logged")
+    await redis_bus.beat(service="alerter", member="starting", ttl_ms=60_000)
+    await redis_bus.beat(service="alerter", member="one", ttl_ms=60_000, says=b"2")
+    assert await channels() == (True, "2 set")
     sent("no route")
-    assert channels() == (False, "1 set; 1 of the last 1 alerts not delivered: no route")
+    assert await channels() == (False, "2 set; 1 of the last 1 alerts not delivered: no route")
     sent("")
-    assert channels() == (True, "1 set; 1 of the last 2 alerts not delivered: no route")
+    assert await channels() == (True, "2 set; 1 of the last 2 alerts not delivered: no route")
 
 
 @pytest.mark.long
@@ -260,6 +267,34 @@ def test_doctor_looks_at_everything_in_order(pm_arb: Run, database_url: str) -> 
         assert wrong.returncode == 1
         assert "zero open orders NOT proven   -> pm-arb kill --direct" in wrong.stdout
         assert "FAIL credentials" in wrong.stdout
+
+
+def test_a_look_at_the_wallet_counts_for_whoever_cannot_log_in(
+    redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "can_log_in", lambda: False)
+    servers = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with running_sandbox() as sandbox:
+        clock = {"CLOCK_SPEED": str(sandbox["clock"]["speed"]), "CLOCK_ANCHOR_NS": str(sandbox["clock"]["anchor_ns"])}
+        for name, value in (servers | clock | {"SANDBOX_URL": sandbox["clob"]}).items():
+            monkeypatch.setenv(name, value)
+        of = load(Settings)
+        before = {check.name: check for check in doctor.examined(of).checks}
+        assert before["account"].detail.startswith("not looked at")
+        assert before["account"].fix == doctor.LOOK
+        assert "wallet" not in before
+        looked = finished("services.executor.doctor", env=dict(os.environ), timeout=60)
+        assert looked.returncode == 0, looked.stderr
+        after = {check.name: check for check in doctor.examined(of).checks}
+        assert after["account"].detail == "looked at 0 minutes ago by the executor's own doctor"
+        assert [each["name"] for each in json.loads(looked.stdout)["checks"]] == WALLET_CHECKS.split()
+        assert all(after[name].ok for name in WALLET_CHECKS.split())
+        wrong = finished("services.executor.doctor", env=os.environ | {"WALLET_PRIVATE_KEY": "0x12"}, timeout=60)
+        assert wrong.returncode == 1
+        assert not next(check for check in doctor.examined(of).checks if check.name == "credentials").ok
+
+
+WALLET_CHECKS = "sdk credentials wallet closed_only balance allowances venue_orders relayer"
 
 
 def test_a_test_alert_without_a_channel_says_how_to_set_one(bare: Run) -> None:

@@ -24,7 +24,7 @@ from services.recorder.spool import PART, Received, Spool
 from services.replay.report import TapeReport
 from services.replay.run import Parameters, replay
 from tests.contract.test_sets_found import anchor_for_the_evening
-from tests.recordings import a_spool, recorded
+from tests.recordings import HEARTBEAT, a_spool, recorded
 from tests.starting import running_sandbox
 from tests.waiting import PATIENCE_S
 
@@ -171,6 +171,7 @@ async def test_a_recorded_sandbox_is_replayed_and_traded(tmp_path: Path) -> None
         if report.settlement.computed and all(report.families[family]["priced"] for family in families):
             break
         spool, keys, report = await lived(tmp_path / str(seed), families, seed=seed)
+    assert (spool.tapes[0].parent / HEARTBEAT).exists()
     head = tape.header(spool.tapes[0])
     assert head["markets"] >= 4
     assert spool.undecodable == 0
