@@ -12,7 +12,7 @@ from pmarb.settings import Settings
 from services.cli import context
 from services.cli.books import consistent
 from services.cli.compare import Audit, Check, LedgerView, Match, VenueView, agree, audit, books_balance
-from services.cli.output import Json, print_json, say
+from services.cli.output import END, GREEN, RED, Json, print_json, say
 from services.cli.trouble import FAILED, Trouble
 
 app = typer.Typer()
@@ -51,9 +51,9 @@ def examine(of: Settings, ledger: views.Connection) -> Audit:
 
 def show(result: Audit) -> None:
     for check in result.checks:
-        mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
+        mark = f"{GREEN}ok  {END}" if check.ok else f"{RED}FAIL{END}"
         say(f"{mark} {check.name:<18} {check.detail}")
-    say("The ledger and the venue agree." if result.ok else "[red]The ledger and the venue DISAGREE.[/red]")
+    say("The ledger and the venue agree." if result.ok else f"{RED}The ledger and the venue DISAGREE.{END}")
 
 
 def _once(of: Settings, ledger: views.Connection) -> Audit:

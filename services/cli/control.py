@@ -19,7 +19,7 @@ from pmarb.domain.ledger import Account
 from pmarb.domain.messages import Halt, Kill, Message, Resume
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.output import Json, errors, print_json, say
+from services.cli.output import Json, print_json, say, say_error
 from services.cli.read import alive, took
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
@@ -153,7 +153,7 @@ def _publish(of: Settings, message: Message) -> bool:
         try:
             await bus.publish(message)
         except BusUnavailable as error:
-            errors.print(f"Redis does not answer ({error}); the state is latched in the database all the same.")
+            say_error(f"Redis does not answer ({error}); the state is latched in the database all the same.")
             return False
         finally:
             await bus.close()

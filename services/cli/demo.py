@@ -25,7 +25,7 @@ from services.cli.audit import examine
 from services.cli.children import WrongSettings
 from services.cli.footprint import resident_mb
 from services.cli.options import Scenario, Seed, checked_scenario, checked_seconds, checked_speed
-from services.cli.output import Json, errors, print_json, terminal
+from services.cli.output import Json, errors, print_json, styled, terminal
 from services.cli.report import Report, as_json, gather
 from services.cli.report import show as show_report
 from services.cli.stack import Plan, Stack
@@ -218,7 +218,7 @@ class Demo:
             yield view
 
     def _say(self, text: str) -> None:
-        self._screen.print(text, highlight=False, soft_wrap=True)
+        self._screen.print(styled(text), soft_wrap=True)
 
     def _on_line(self, name: str, line: str) -> None:
         self._log.write(f"{name:<9}{line}\n")

@@ -19,7 +19,7 @@ from services.cli import context, scanners
 from services.cli.checkups import of_postgres, of_redis, of_trading
 from services.cli.compare import Audit, Check, audit
 from services.cli.envfile import unread
-from services.cli.output import Json, print_json, say
+from services.cli.output import END, GREEN, RED, Json, print_json, say
 from services.cli.outside import of_channels, of_venue
 from services.cli.trouble import FAILED
 
@@ -41,7 +41,7 @@ def command(json: Json = False) -> None:
         print_json(result)
     else:
         for check in result.checks:
-            mark = "[green]ok  [/green]" if check.ok else "[red]FAIL[/red]"
+            mark = f"{GREEN}ok  {END}" if check.ok else f"{RED}FAIL{END}"
             say(f"{mark} {check.name:<14} {check.detail}" + (f"   -> {check.fix}" if check.fix else ""))
     if not result.ok:
         raise typer.Exit(FAILED)

@@ -15,7 +15,7 @@ from pmarb.domain.evidence import Evidence
 from pmarb.domain.meter import Reading, Standard, read
 from services.cli import context, reading
 from services.cli.evaluation_report import write_report
-from services.cli.output import Json, errors, print_json, say
+from services.cli.output import BOLD, END, Json, print_json, say, say_error
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
 app = typer.Typer()
@@ -83,7 +83,7 @@ def of_tapes(tapes: list[Path], replay_with: str, *, marking: Evidence | None) -
     missing = [str(tape) for tape in tapes if not tape.exists()]
     if missing:
         raise Trouble(f"No such tape: {', '.join(missing)}", WRONG_USE)
-    errors.print("Replaying the tapes ...", highlight=False)
+    say_error("Replaying the tapes ...")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evidence.json"
         options = [*replay_with.split(), "--json", "--evidence", str(path)]
@@ -100,9 +100,9 @@ def of_tapes(tapes: list[Path], replay_with: str, *, marking: Evidence | None) -
 
 def show(result: Reading) -> None:
     """The verdict, then the figures behind it."""
-    say(f"[bold]{result.words}[/bold]\n")
+    say(f"{BOLD}{result.words}{END}\n")
     for title, rows in reading.sections(result):
-        say(f"[bold]{title}[/bold]")
+        say(f"{BOLD}{title}{END}")
         for name, value in rows:
             say(f"  {name:34} {value}")
         say("")

@@ -19,7 +19,7 @@ from services.cli import context
 from services.cli.control import who
 from services.cli.doctor import LOOK, can_log_in, examined, last_look
 from services.cli.evaluate import of_tapes
-from services.cli.output import Json, clock_time, print_json, say
+from services.cli.output import BOLD, END, GREEN, RED, Json, clock_time, print_json, say
 from services.cli.trouble import FAILED, Trouble
 
 app = typer.Typer(no_args_is_help=True, help="The gate between paper and real money: show it, open it, close it.")
@@ -41,7 +41,7 @@ def show(tapes: Tapes = None, rounds: Rounds = 10_000, json: Json = False) -> No
         print_json({"state": state, "criteria": criteria})
     else:
         told = f"open since {clock_time(state.at_real)} by {state.who}" if state.opened else f"locked: {state.why}"
-        say(f"The gate is [bold]{told}[/bold]")
+        say(f"The gate is {BOLD}{told}{END}")
         _list(criteria)
     if not state.opened:
         raise typer.Exit(FAILED)
@@ -57,7 +57,7 @@ def open_(tapes: Tapes = None, rounds: Rounds = 10_000) -> None:
     _list(criteria)
     if rules.missing(criteria):
         raise Trouble("The gate stays locked: what says no above is not there yet.", FAILED)
-    say(f"\nType: [bold]{rules.PHRASE}[/bold]")
+    say(f"\nType: {BOLD}{rules.PHRASE}{END}")
     if sys.stdin.readline().strip() != rules.PHRASE:
         raise Trouble("That was something else. The gate stays locked.", FAILED)
     _note(of, opened=True, why="opened with everything met", criteria=criteria)
@@ -113,5 +113,5 @@ def _note(of: Settings, *, opened: bool, why: str, criteria: Sequence[Criterion]
 
 def _list(criteria: Sequence[Criterion]) -> None:
     for criterion in criteria:
-        mark = "[green]yes[/green]" if criterion.met else "[red]no [/red]"
+        mark = f"{GREEN}yes{END}" if criterion.met else f"{RED}no {END}"
         say(f"  {mark} {criterion.name}: {criterion.found}")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pmarb.db import delivered, views
-from services.cli.output import clock_time, disputed, plain, signed
+from services.cli.output import clock_time, disputed, plain, signed, styled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,9 @@ def _counts(now: Snapshot) -> RenderableType:
     table.add_row("orders", str(sum(count.count for count in now.orders)), orders)
     table.add_row("fills", str(now.fills), f"{now.open_positions} positions open, {now.settled} settled")
     table.add_row(
-        "P&L", signed(now.confirmed), f"confirmed; {signed(now.provisional)} provisional{disputed(now.disputed)}"
+        "P&L",
+        styled(signed(now.confirmed)),
+        styled(f"confirmed; {signed(now.provisional)} provisional{disputed(now.disputed)}"),
     )
     return table
 
@@ -85,7 +87,8 @@ def _trades(now: Snapshot) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for trade in now.trades:
         what = f"{trade.side} {plain(trade.shares)} {trade.outcome} at {plain(trade.price)}"
-        table.add_row(clock_time(trade.ts_event), trade.slug, what, f"fee {plain(trade.fee)}", trade.status)
+        row = (clock_time(trade.ts_event), trade.slug, what, f"fee {plain(trade.fee)}", trade.status)
+        table.add_row(*map(Text, row))
     return table if now.trades else Text("none yet")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pmarb import codec
 from pmarb.domain.values import NANOS
@@ -17,13 +18,26 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs inst
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="How many rows, newest first.")]
 
 WIDE: Final = 160  # Columns where no terminal says how many there are
+BOLD, RED, GREEN, YELLOW, END = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+"""Styles of a text. Not rich's markup: reasons that people type and what venues answer may hold brackets, too."""
+
 terminal = Console(width=None if sys.stdout.isatty() else WIDE)
 errors = Console(stderr=True)
 
 
+def styled(text: str) -> Text:
+    """A text with the styles above, and everything else as it is; colours go where no terminal shows them."""
+    return Text("\n").join(Text.from_ansi(line) for line in text.split("\n"))
+
+
 def say(text: str) -> None:
-    """A sentence for the person, with markup and without breaks of our own."""
-    terminal.print(text, highlight=False, soft_wrap=True)
+    """A sentence for the person, without breaks of our own."""
+    terminal.print(styled(text), soft_wrap=True)
+
+
+def say_error(text: str) -> None:
+    """The same beside what is asked for."""
+    errors.print(styled(text), soft_wrap=True)
 
 
 def print_json(value: object) -> None:
@@ -44,7 +58,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     if count:
         terminal.print(table)
     else:
-        terminal.print(f"{title}: {empty}")
+        say(f"{title}: {empty}")
 
 
 def clock_time(ns: int) -> str:
@@ -58,13 +72,13 @@ def usd(amount: Decimal) -> str:
 
 def signed(amount: Decimal) -> str:
     """A result, with its sign and colour."""
-    colour = "green" if amount > 0 else "red" if amount < 0 else "white"
-    return f"[{colour}]{amount:+,.2f}[/{colour}]"
+    colour = GREEN if amount > 0 else RED if amount < 0 else ""
+    return f"{colour}{amount:+,.2f}{END}"
 
 
 def disputed(amount: Decimal) -> str:
     """A further clause where some result is in doubt, nothing otherwise."""
-    return f", [red]disputed {amount:+,.2f}[/red]" if amount else ""
+    return f", {RED}disputed {amount:+,.2f}{END}" if amount else ""
 
 
 def plain(amount: Decimal) -> str:
@@ -72,5 +86,5 @@ def plain(amount: Decimal) -> str:
     return f"{amount.normalize():f}"
 
 
-def _shown(value: object) -> str:
-    return plain(value) if isinstance(value, Decimal) else str(value)
+def _shown(value: object) -> Text:
+    return styled(plain(value) if isinstance(value, Decimal) else str(value))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pmarb.domain.limits import Limits
-from services.cli.output import Json, print_json, print_table, say, usd
+from services.cli.output import BOLD, END, Json, print_json, print_table, say, usd
 from services.cli.planning import DAYS, WORTH, Plan, make_plan
 from services.cli.trouble import WRONG_USE, Trouble
 
@@ -84,6 +84,6 @@ def show(found: Plan) -> None:
             if found.bearable_trades
             else "Luck alone reaches it in more than a third of cases even with one trade a day of this size."
         )
-    say(f"\nVerdict: [bold]{found.verdict}[/bold]" + (", because" if found.objections else ""))
+    say(f"\nVerdict: {BOLD}{found.verdict}{END}" + (", because" if found.objections else ""))
     for objection in found.objections:
         say(f"  - {objection}")

@@ -12,7 +12,20 @@ from pmarb.domain.ledger import Account, equity
 from pmarb.domain.scanners import ScannerReport
 from pmarb.settings import Settings
 from services.cli import context, scanners
-from services.cli.output import Json, Limit, clock_time, disputed, print_json, print_table, say, signed, usd
+from services.cli.output import (
+    BOLD,
+    END,
+    RED,
+    Json,
+    Limit,
+    clock_time,
+    disputed,
+    print_json,
+    print_table,
+    say,
+    signed,
+    usd,
+)
 
 app = typer.Typer()
 SERVICES = ("scanner", "risk", "executor", "alerter", "console")
@@ -75,8 +88,8 @@ def _show_status(
     up = ", ".join(f"{name} x{len(who)}" if len(who) > 1 else name for name, who in services.items() if who)
     down = ", ".join(name for name, who in services.items() if not who)
     say(f"venue      {of.venue}, execution {of.execution}")
-    say(f"services   alive: {up or 'none'}" + (f"   [red]silent: {down}[/red]" if down else ""))
-    say(f"trading    [bold]{state.state}[/bold] since {clock_time(state.since)}: {state.why} (by {state.who})")
+    say(f"services   alive: {up or 'none'}" + (f"   {RED}silent: {down}{END}" if down else ""))
+    say(f"trading    {BOLD}{state.state}{END} since {clock_time(state.since)}: {state.why} (by {state.who})")
     say(
         f"money      equity {usd(equity(balances))}, cash {usd(balances[Account.CASH])}, "
         f"reserved {usd(balances[Account.RESERVED])}, fees paid {usd(pnl.fees)}"
@@ -90,10 +103,10 @@ def _show_status(
     say(f"so far     opportunities: {verdicts or 'none'}; orders: {orders or 'none'}; fills: {views.fills(ledger)}")
     foreign = movements.listed(ledger, limit=500)
     if foreign:
-        say(f"foreign    [red]{len(foreign)} movements of this wallet are not ours[/red]: `pm-arb foreign` lists them")
+        say(f"foreign    {RED}{len(foreign)} movements of this wallet are not ours{END}: `pm-arb foreign` lists them")
     changed = rules.changes(ledger)
     if changed:
-        say(f"rules      [red]changed in {len(changed)} markets[/red], which are halted: `pm-arb ack` lists them")
+        say(f"rules      {RED}changed in {len(changed)} markets{END}, which are halted: `pm-arb ack` lists them")
     for line in scanners.lines(found):
         say(line)
     if speed.n:

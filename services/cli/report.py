@@ -8,7 +8,7 @@ from typing import Any
 from pmarb.db import views
 from services.cli.audit import show as show_audit
 from services.cli.compare import Audit
-from services.cli.output import disputed, print_table, say, signed, terminal, usd
+from services.cli.output import END, RED, disputed, print_table, say, signed, terminal, usd
 from services.cli.words import reason
 
 
@@ -150,7 +150,7 @@ def _money(report: Report) -> str:
 
 def _receipt(receipt: views.Receipt | None) -> str:
     if receipt is None:
-        return "[red]The executor left no receipt.[/red]"
+        return f"{RED}The executor left no receipt.{END}"
     took = (receipt.verified_real - receipt.started_real) / 1e9
-    verified = f"verified in {took:.2f} s" if receipt.verified_real else "[red]not verified[/red]"
+    verified = f"verified in {took:.2f} s" if receipt.verified_real else f"{RED}not verified{END}"
     return f"{len(receipt.cancelled)} orders cancelled, {len(receipt.open_after)} open afterwards, {verified}."

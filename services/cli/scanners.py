@@ -9,6 +9,7 @@ from pmarb.domain.scanners import ScannerReport, scanners_needed
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.compare import Check
+from services.cli.output import END, RED
 
 
 def reports(of: Settings) -> dict[str, ScannerReport]:
@@ -34,7 +35,7 @@ def lines(found: Mapping[str, ScannerReport]) -> list[str]:
         f"{r.markets} markets, {r.frames_per_s:.0f} frames/s, {r.cpu_share:.0%} of a core, {r.lag_ms:.0f} ms late"
         for r in found.values()
     )
-    enough = f"{needed} needed" if needed <= alive else f"[red]{needed} needed[/red]: --scale scanner={needed}"
+    enough = f"{needed} needed" if needed <= alive else f"{RED}{needed} needed{END}: --scale scanner={needed}"
     best = max(found.values(), key=lambda r: r.references_checked)
     errors = (
         f"price to beat off by {best.reference_error_median_bps:.2f} bp (median), {best.reference_error_max_bps:.2f} "

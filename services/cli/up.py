@@ -19,7 +19,7 @@ from services.cli import runfile
 from services.cli.children import WrongSettings
 from services.cli.envfile import dotenv, unread
 from services.cli.options import Scenario, Seed, checked_scenario, checked_speed
-from services.cli.output import say, terminal
+from services.cli.output import BOLD, END, RED, YELLOW, say, terminal
 from services.cli.stack import Plan, Stack, venue_of
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 
@@ -53,7 +53,7 @@ def up(
     refuse_second_stack()
     environment = dotenv()
     for name in unread():
-        say(f"[yellow]{name}[/yellow] in .env is no setting and nothing reads it; .env.example has them all.")
+        say(f"{YELLOW}{name}{END} in .env is no setting and nothing reads it; .env.example has them all.")
     plan = Plan(
         command="up",
         data_dir=data_dir / venue_of(environment),
@@ -80,7 +80,7 @@ async def _run(stack: Stack) -> int:
     with stopping_on_signals(stop, stack):
         try:
             if await until_stopped(stack.start(), stop):
-                say(f"[bold]Everything runs.[/bold] Console: {stack.console_url}   Ctrl-C stops it in order.")
+                say(f"{BOLD}Everything runs.{END} Console: {stack.console_url}   Ctrl-C stops it in order.")
                 say_if_stopped(stack.environment["DATABASE_URL"])
                 await until_stopped(stack.wait_broken(), stop)
         except WrongSettings as error:
@@ -98,7 +98,7 @@ def say_if_stopped(dsn: str) -> None:
     with views.connect(dsn) as ledger:
         now = views.state(ledger)
     if now.state is not TradingState.ACTIVE:
-        say(f"[red]Trading is {now.state}[/red]: {now.why} (by {now.who}). `pm-arb resume --reason ...` ends it.")
+        say(f"{RED}Trading is {now.state}{END}: {now.why} (by {now.who}). `pm-arb resume --reason ...` ends it.")
 
 
 @contextmanager

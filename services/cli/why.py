@@ -12,7 +12,7 @@ from pmarb.db import views
 from pmarb.db import why as answers
 from pmarb.domain.values import NANOS
 from services.cli import context
-from services.cli.output import Json, clock_time, print_json, print_table, say
+from services.cli.output import BOLD, END, RED, Json, clock_time, print_json, print_table, say
 from services.cli.tracing import only
 from services.cli.trouble import FAILED, WRONG_USE, Trouble
 from services.cli.words import reason
@@ -82,7 +82,7 @@ def _of_market(ledger: views.Connection, slug: str, at: str, json: bool) -> None
     if json:
         print_json({"at": time, "scanned": looked, "judged": judged, "funnel": funnel})
         return
-    say(f"[bold]{slug}[/bold] at {clock_time(time)}")
+    say(f"{BOLD}{slug}{END} at {clock_time(time)}")
     if looked is not None:
         _show_looked(looked, time)
     for verdict in judged:
@@ -94,7 +94,7 @@ def _of_market(ledger: views.Connection, slug: str, at: str, json: bool) -> None
 
 def _show_looked(looked: answers.Looked, time: int) -> None:
     if not looked.since - FAR <= time <= looked.until + FAR:
-        say(f"[red]Not scanned then[/red]; nearest {clock_time(looked.since)} to {clock_time(looked.until)}:")
+        say(f"{RED}Not scanned then{END}; nearest {clock_time(looked.since)} to {clock_time(looked.until)}:")
     passed_over = ", ".join(f"{count} {name}" for name, count in sorted(looked.skips.items(), key=lambda kv: -kv[1]))
     say(
         f"Scanned {looked.looks} times to {clock_time(looked.until)}: found {looked.found}, {passed_over or 'no skips'}"
@@ -104,7 +104,7 @@ def _show_looked(looked: answers.Looked, time: int) -> None:
 
 def _show_judged(found: answers.Judged) -> None:
     said = f"approved, bound by {found.reason}" if found.verdict == "approved" else f"denied: {reason(found.reason)}"
-    say(f"\n{found.opportunity_id} at {clock_time(found.judged_at)}: [bold]{said}[/bold] ({found.detail})")
+    say(f"\n{found.opportunity_id} at {clock_time(found.judged_at)}: {BOLD}{said}{END} ({found.detail})")
     if found.order_state:
         say(f"Its order: {found.order_state} {found.order_cause}")
     if found.gates:
@@ -114,14 +114,14 @@ def _show_judged(found: answers.Judged) -> None:
 
 
 def _show_gates(title: str, gates: answers.Gates) -> None:
-    rows = [("yes" if ok else "[red]NO[/red]", name, value, limit) for name, value, limit, ok in gates]
+    rows = [("yes" if ok else f"{RED}NO{END}", name, value, limit) for name, value, limit, ok in gates]
     print_table(title, ("passed", "question", "value", "limit"), rows, empty="none were kept.")
 
 
 def _show_funnel(funnel: answers.Funnel) -> None:
     day = datetime.fromtimestamp(funnel.day / NANOS, UTC).strftime("%Y-%m-%d")
     say(
-        f"\n[bold]{day}[/bold]: {funnel.looks:,} looks, {funnel.found} opportunities, {funnel.approved} approved, "
+        f"\n{BOLD}{day}{END}: {funnel.looks:,} looks, {funnel.found} opportunities, {funnel.approved} approved, "
         f"{funnel.denied} denied, {funnel.fills} fills; orders: {_listed(funnel.orders) or 'none'}"
     )
     say(f"passed over: {_listed(funnel.skips) or 'nothing'}")

@@ -15,7 +15,7 @@ FILLED = "select count(*) from trades"
 
 def starts(stack: Stack) -> str:
     begun = time.monotonic()
-    stack.compose("build", "--quiet")
+    stack.compose("--profile", "*", "build", "--quiet")
     built = time.monotonic()
     stack.compose("up", "--wait", "--wait-timeout", "180")
     up = time.monotonic()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -295,6 +296,17 @@ def test_a_look_at_the_wallet_counts_for_whoever_cannot_log_in(
 
 
 WALLET_CHECKS = "sdk credentials wallet closed_only balance allowances venue_orders relayer"
+
+
+def test_brackets_in_words_of_others_are_words(pm_arb: Run, database_url: str) -> None:
+    with_a_trade(database_url)
+    reason, cause = "[/b] a [red] flag", "no_match: [/] of [a]"
+    stopped = pm_arb("stop", "--reason", reason)
+    assert (stopped.returncode, stopped.stdout) == (0, f"Halted: {reason}. Open orders: 0.\n"), stopped.stderr
+    assert f"HALTED since -: {reason} (by " in re.sub("since [0-9: -]+", "since -: ", pm_arb("status").stdout)
+    with psycopg.connect(database_url) as writer:
+        writer.execute("UPDATE orders SET cause = %s", (cause,))
+    assert cause in pm_arb("orders").stdout
 
 
 def test_a_test_alert_without_a_channel_says_how_to_set_one(bare: Run) -> None:
