@@ -29,13 +29,17 @@ class Stack:
     def compose(self, *arguments: str, check: bool = True) -> str:
         return self.run("docker", "compose", "--ansi", "never", *arguments, check=check).stdout
 
+    def run_by_hand(self, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command that a person runs beside the stack."""
+        return self.run("docker", "compose", "--ansi", "never", "run", "--rm", "-T", service, *arguments, check=False)
+
     def by_hand(self, service: str, *arguments: str, code: int = 0) -> str:
-        """What a command says that a person runs beside the stack.
+        """What it says.
 
         Raises:
             AssertionError: it ended with another code.
         """
-        done = self.run("docker", "compose", "--ansi", "never", "run", "--rm", "-T", service, *arguments, check=False)
+        done = self.run_by_hand(service, *arguments)
         assert done.returncode == code, (
             f"{service} {' '.join(arguments)} exited {done.returncode}: {(done.stdout + done.stderr).strip()[-800:]}"
         )
