@@ -18,7 +18,7 @@ HEAD = """\
 # Copy to `.env` and take the # from what you change. <NAME>_FILE=/path reads a value from a file instead; with compose
 # that is for the wallet key: put it in infra/secrets/ and say WALLET_PRIVATE_KEY_FILE=/run/secrets/<file>.
 """
-# The sandbox shares no code with what it examines, not even this; and compose has three of its own.
+# The sandbox shares no code with what it examines, not even this; and compose has some of its own.
 SANDBOX = {
     "SANDBOX_SCENARIO": ("slow_makers", "efficient: makers as good as measured; slow_makers: a correct system earns"),
     "SANDBOX_SEED": ("1", "prices, keys, markets and settlement follow from it"),
@@ -30,6 +30,7 @@ SANDBOX = {
 COMPOSE = {
     "POSTGRES_PASSWORD": ("pmarb", "password of the ledger, which no port publishes; takes effect on a new volume"),
     "SANDBOX_PUBLISHED": ("8900", "the sandbox's port on this machine's loopback"),
+    "COMPOSE_PROFILES": ("", "record: run a recorder of the feeds, too; see docs/evaluation.md"),
     "CONSOLE_PUBLISHED": ("8080", "the console's port on this machine's loopback"),
 }
 SET_BY_COMPOSE = {

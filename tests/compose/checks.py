@@ -140,7 +140,7 @@ def is_well(stack: Stack) -> bool:
 
 
 def what_is_recorded_can_be_evaluated(stack: Stack) -> str:
-    stack.compose("up", "--detach", "--wait", "recorder")
+    stack.compose("--profile", "record", "up", "--detach", "--wait", "recorder")
     time.sleep(RECORDED_S)
     stack.compose("stop", "recorder")
     replayed = json.loads(stack.by_hand("cli", "replay", "/tapes", "--json"))
