@@ -60,7 +60,16 @@ class Channel:
         target = apprise.Apprise.instantiate(address_for(self.url, alert.priority), suppress_exceptions=True)
         if target is None:
             raise ChannelFailed("Apprise does not understand this address any more")
-        if not target.notify(title=alert.title, body=alert.body, notify_type=_TYPE[alert.priority]):
+        if "overflow=" not in self.url:
+            target.overflow_mode = apprise.OverflowMode.SPLIT  # Pushover refuses more than 1024 characters
+        # Said to be text: a channel of HTML refuses or swallows what looks like a tag, such as a venue's error page.
+        taken = apprise.Apprise(target).notify(
+            title=alert.title,
+            body=alert.body,
+            notify_type=_TYPE[alert.priority],
+            body_format=apprise.NotifyFormat.TEXT,
+        )
+        if not taken:
             raise ChannelFailed("the notification was not taken")
 
 
