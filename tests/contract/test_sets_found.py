@@ -20,6 +20,7 @@ SPEED = 4
 # By the hour at which a run starts, up to 32 venue hours of price lie behind its evening: with this seed the price is
 # among the strikes of the next noon after any of them.
 SEED = 32
+EVENS = Decimal("0.5")
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -48,15 +49,19 @@ def anchor_for_the_evening(now: int, *, speed: int = SPEED) -> int:
 
 
 def make_wrong(ground: Ground) -> bool:
-    """Let a strike be dearer than a lower one of the same noon, by much."""
+    """Let a strike be dearer than a lower one of the same noon, by much: of the pairs there are that whose lower one is
+    nearest to evens, for risk allows no leg that is nearly sure or nearly lost."""
     asks = [(m, ask[0]) for m in ground.markets(left_s=3600) if (ask := ground.best_ask(m.outcomes[0].token))]
-    for lower, dear in asks:
-        for higher, cheap in asks:
-            if lower.event == higher.event and cheap < dear and Decimal("0.15") < dear < Decimal("0.80"):
-                by = float(dear - cheap + Decimal("0.15"))
-                fault(ground, kind="market_mispriced", market=higher.slug, by=by)
-                return True
-    return False
+    pairs = [
+        (abs(dear - EVENS), higher.slug, float(dear - cheap + Decimal("0.15")))
+        for lower, dear in asks
+        for higher, cheap in asks
+        if lower.event == higher.event and cheap < dear and Decimal("0.15") < dear < Decimal("0.80")
+    ]
+    if pairs:
+        _, market, by = min(pairs)
+        fault(ground, kind="market_mispriced", market=market, by=by)
+    return bool(pairs)
 
 
 @contextlib.asynccontextmanager
