@@ -131,5 +131,10 @@ def _read_secret_files(cls: type[BaseSettings]) -> None:
         try:
             os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
-            sys.stderr.write(f"error: {name}_FILE was {path!r}; {error.strerror}\n")
+            who = (
+                f": this runs as user {os.getuid()}"
+                if isinstance(error, PermissionError) and hasattr(os, "getuid")
+                else ""
+            )
+            sys.stderr.write(f"error: {name}_FILE was {path!r}; {error.strerror}{who}\n")
             raise WrongSettings(2) from None

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -64,7 +65,12 @@ class Listening:
 
 
 async def build(settings: ExecutorSettings) -> Executor:
-    """Everything connected; each server that is away is waited for with a line in the log."""
+    """Everything connected; each server that is away is waited for with a line in the log.
+
+    Raises:
+        WrongSettings: a kill file could not be looked for, or the venue cannot use the wallet.
+    """
+    _look_for(settings.kill_file)
     http = httpx.AsyncClient(timeout=5.0)
     pool = await persistently("postgres", Unavailable, lambda: open_pool(settings.dsn, size=CONNECTIONS))
     watch, opening = await admitted(settings, settings.clock())
@@ -100,6 +106,19 @@ async def build(settings: ExecutorSettings) -> Executor:
         books,
         lambda wake, sightings: (books, Listening(venue.user_stream(wake, sightings)), *watching),
     )
+
+
+def _look_for(kill_file: Path | None) -> None:
+    """Not a check of the settings, which the kill without a bus reads, too."""
+    try:
+        if kill_file is not None:
+            kill_file.exists()
+    except OSError as error:
+        sys.stderr.write(
+            f"error: KILL_FILE was '{kill_file}'; it cannot be looked for, so it could kill nothing: {error.strerror}"
+            " (its folder must be open to this process's user)\n"
+        )
+        raise WrongSettings(2) from None
 
 
 async def _take_over(settings: ExecutorSettings, venue: SdkVenue) -> None:

@@ -122,6 +122,13 @@ async def test_a_kill_file_kills_and_a_resume_does_not_outweigh_it(
         assert trading(database_url) == "ACTIVE"
 
 
+def test_an_executor_that_could_not_see_its_kill_file_does_not_start(tmp_path: Path) -> None:
+    unseen = tmp_path / ("long" * 100) / "KILL"  # As in a folder that is closed to its user, for root too
+    done = finished("services.executor", env=os.environ | {"KILL_FILE": str(unseen)}, timeout=60)
+    assert done.returncode == 2
+    assert f"error: KILL_FILE was '{unseen}'; it cannot be looked for, so it could kill nothing" in done.stderr
+
+
 def direct(ground: Ground, database_url: str, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | {
         "PYTHONPATH": f"{ROOT / 'libs'}{os.pathsep}{ROOT}",

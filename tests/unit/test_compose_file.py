@@ -1,6 +1,8 @@
 """What docker-compose.yml promises about keys, doors and capabilities, read from the file itself."""
 
 import importlib
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,15 @@ def test_only_the_executor_is_given_the_wallet_key() -> None:
     marks = ("WALLET", "CLOB_API", "/run/secrets")
     holders = {name for name, service in SERVICES.items() if any(mark in str(service) for mark in marks)}
     assert holders == {"executor"}
+
+
+def test_the_folder_of_secrets_is_there_before_docker_would_make_it_as_root() -> None:
+    assert "./infra/secrets:/run/secrets:ro" in SERVICES["executor"]["volumes"]
+    page = (ROOT / "infra" / "secrets" / "README.md").read_text()
+    (user,) = re.findall(r"^USER (\d+):", (ROOT / "infra" / "Dockerfile").read_text(), re.MULTILINE)
+    assert f"install -m 400 -o {user} " in page
+    kept = subprocess.run(["git", "check-ignore", "infra/secrets/wallet"], cwd=ROOT, capture_output=True)
+    assert kept.returncode in (0, 128)  # 128: not a git checkout
 
 
 @pytest.mark.parametrize(

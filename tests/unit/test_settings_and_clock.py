@@ -1,5 +1,7 @@
 """Settings name what is wrong and what is allowed; secrets come from files and stay secret; time can run faster."""
 
+import errno
+import os
 import re
 import time
 from decimal import Decimal
@@ -121,6 +123,25 @@ def test_a_missing_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, capsys:
     with pytest.raises(WrongSettings):
         load(Settings)
     assert "DATABASE_URL_FILE was '/nowhere/dsn'; No such file" in capsys.readouterr().err
+
+
+def test_a_secret_file_of_another_user_says_which_user_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "dsn"
+    closed.write_text("postgresql://me@db/x")
+    closed.chmod(0)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(closed))
+    if os.access(closed, os.R_OK):
+        monkeypatch.setattr(Path, "read_text", refused)  # Root reads everything
+    with pytest.raises(WrongSettings):
+        load(Settings)
+    assert f"Permission denied: this runs as user {os.getuid()}" in capsys.readouterr().err
+
+
+def refused(*_: object, **__: object) -> str:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_venue_time_runs_faster_from_its_anchor_and_latencies_do_not() -> None:
