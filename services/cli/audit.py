@@ -8,10 +8,11 @@ from typing import Any, Final
 import typer
 
 from pmarb.db import foreign, views
+from pmarb.domain.checks import Check
 from pmarb.settings import Settings
 from services.cli import context
 from services.cli.books import consistent
-from services.cli.compare import Audit, Check, LedgerView, Match, VenueView, agree, audit, books_balance
+from services.cli.compare import Audit, LedgerView, Match, VenueView, agree, audit, books_balance
 from services.cli.output import END, GREEN, RED, Json, print_json, say
 from services.cli.trouble import FAILED, Trouble
 

@@ -7,7 +7,8 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 
-from services.cli.compare import Check, some
+from pmarb.domain.checks import Check
+from services.cli.compare import some
 
 # What each account must hold, told by the other tables.
 _ACCOUNTS: Final[dict[str, LiteralString]] = {

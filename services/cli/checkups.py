@@ -10,10 +10,10 @@ import psycopg
 import redis
 
 from pmarb.db import views
+from pmarb.domain.checks import Check
 from pmarb.domain.messages import TradingState
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.compare import Check
 from services.cli.trouble import Trouble
 
 OLDEST_REDIS: Final = (6, 2)  # Streams with XAUTOCLAIM

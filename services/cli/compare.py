@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from pmarb.db.foreign import Movement
+from pmarb.domain.checks import Check
 from pmarb.domain.ledger import Account
 from pmarb.domain.values import ZERO
 
@@ -66,16 +67,6 @@ class VenueView:
     trades: Mapping[str, Match]
     positions: Mapping[str, Decimal]
     listed: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One question and its answer; `fix` is what to do where something is wrong or could be better."""
-
-    name: str
-    ok: bool
-    detail: str
-    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,12 @@ from typing import Final
 import typer
 
 from pmarb import codec
+from pmarb.domain.checks import WALLET, Check, WalletLook
 from pmarb.domain.values import NANOS
-from pmarb.domain.wallet import WALLET, WalletLook
 from pmarb.settings import Settings
 from services.cli import context, scanners
 from services.cli.checkups import of_postgres, of_redis, of_trading
-from services.cli.compare import Audit, Check, audit
+from services.cli.compare import Audit, audit
 from services.cli.envfile import unread
 from services.cli.output import END, GREEN, RED, Json, print_json, say
 from services.cli.outside import of_channels, of_venue
@@ -154,4 +154,4 @@ def _seen_elsewhere(of: Settings) -> list[Check]:
         return [Check(name="account", ok=True, detail=detail, fix=LOOK)]
     ago = (of.clock().real() - look.at_real) / NANOS / 60
     seen = Check(name="account", ok=True, detail=f"looked at {ago:.0f} minutes ago by the executor's own doctor")
-    return [seen, *(Check(name=each.name, ok=each.ok, detail=each.detail, fix=each.fix) for each in look.checks)]
+    return [seen, *look.checks]

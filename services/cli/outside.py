@@ -10,11 +10,11 @@ import httpx
 
 from pmarb.clock import ScaledClock
 from pmarb.db import delivered
+from pmarb.domain.checks import Check
 from pmarb.domain.values import NANOS
 from pmarb.settings import Settings
 from pmarb.venue.public import GEOBLOCK, POLYMARKET
 from services.cli import context
-from services.cli.compare import Check
 from services.cli.trouble import Trouble
 
 LATEST: Final = 20

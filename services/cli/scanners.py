@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pmarb import codec
+from pmarb.domain.checks import Check
 from pmarb.domain.scanners import ScannerReport, scanners_needed
 from pmarb.settings import Settings
 from services.cli import context
-from services.cli.compare import Check
 from services.cli.output import END, RED
 
 

@@ -15,7 +15,7 @@ import httpx
 from pmarb import codec
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
-from pmarb.domain.wallet import KEPT_S, WALLET, WalletCheck, WalletLook
+from pmarb.domain.checks import KEPT_S, WALLET, Check, WalletLook
 from pmarb.settings import load
 from pmarb.venue import sdk
 from pmarb.venue.port import VenueUnavailable
@@ -29,7 +29,7 @@ LEAST_CASH: Final = 1
 """Dollars: less buys nothing."""
 
 
-async def examine(settings: ExecutorSettings) -> list[WalletCheck]:
+async def examine(settings: ExecutorSettings) -> list[Check]:
     """SDK first: with another release nothing else is worth asking."""
     checks = [_release()]
     try:
@@ -38,64 +38,64 @@ async def examine(settings: ExecutorSettings) -> list[WalletCheck]:
         venue = await SdkVenue.connect(place.urls, wallet_of(settings, place), place.clock)
     except WrongWallet as error:
         fix = "WALLET_PRIVATE_KEY, WALLET_ADDRESS and SIGNATURE_TYPE must be of one account"
-        return [*checks, WalletCheck(name="credentials", ok=False, detail=str(error), fix=fix)]
+        return [*checks, Check(name="credentials", ok=False, detail=str(error), fix=fix)]
     except VenueUnavailable as error:
         return [
             *checks,
-            WalletCheck(name="credentials", ok=False, detail=str(error), fix=AGAIN),
+            Check(name="credentials", ok=False, detail=str(error), fix=AGAIN),
         ]
     try:
         return [*checks, *await _account(settings, venue)]
     except VenueUnavailable as error:
         return [
             *checks,
-            WalletCheck(name="account", ok=False, detail=str(error), fix=AGAIN),
+            Check(name="account", ok=False, detail=str(error), fix=AGAIN),
         ]
     finally:
         await venue.close()
 
 
-def _release() -> WalletCheck:
+def _release() -> Check:
     found = version("polymarket-client")
     ok = found == sdk.PINNED
     fix = "" if ok else f"pip install polymarket-client=={sdk.PINNED}: another release may sign other fields"
-    return WalletCheck(name="sdk", ok=ok, detail=f"polymarket-client {found}", fix=fix)
+    return Check(name="sdk", ok=ok, detail=f"polymarket-client {found}", fix=fix)
 
 
-async def _account(settings: ExecutorSettings, venue: SdkVenue) -> list[WalletCheck]:
+async def _account(settings: ExecutorSettings, venue: SdkVenue) -> list[Check]:
     kind = KINDS[venue.signature_type]
     cash, allowances = await venue.cash(), await venue.allowances()
     missing = [spender for spender, amount in allowances.items() if amount <= 0]
     closed, orders = await venue.closed_only(), await venue.open_orders()
     redeems = venue.signature_type == 0 or settings.relayer_api_key is not None or settings.venue == "sandbox"
     return [
-        WalletCheck(name="credentials", ok=True, detail="the venue accepts them"),
-        WalletCheck(name="wallet", ok=True, detail=f"{kind} {venue.wallet}"),
-        WalletCheck(
+        Check(name="credentials", ok=True, detail="the venue accepts them"),
+        Check(name="wallet", ok=True, detail=f"{kind} {venue.wallet}"),
+        Check(
             name="closed_only",
             ok=not closed,
             detail="the account may only reduce" if closed else "the account may open",
             fix="the venue says so, mostly for where you are: EXECUTION=paper" if closed else "",
         ),
-        WalletCheck(
+        Check(
             name="balance",
             ok=cash >= LEAST_CASH,
             detail=f"${cash:f} pUSD",
             fix="" if cash >= LEAST_CASH else f"send pUSD to {venue.wallet}",
         ),
-        WalletCheck(
+        Check(
             name="allowances",
             ok=bool(allowances) and not missing,
             detail=f"missing for {', '.join(missing)}" if missing else f"{len(allowances)} spenders may take pUSD",
             fix="approve them by hand, once, at the venue's own site: nothing here ever does" if missing else "",
         ),
-        WalletCheck(
+        Check(
             name="venue_orders",
             ok=not orders,
             detail=f"{len(orders)} orders are open at the venue",
             fix="a running executor settles its own; pm-arb kill --direct cancels all" if orders else "",
         ),
-        WalletCheck(
+        Check(
             name="relayer",
             ok=True,
             detail="winnings can be redeemed" if redeems else "no key: winnings wait for the venue's redeemer",
@@ -104,7 +104,7 @@ async def _account(settings: ExecutorSettings, venue: SdkVenue) -> list[WalletCh
     ]
 
 
-async def _examined(settings: ExecutorSettings) -> list[WalletCheck]:
+async def _examined(settings: ExecutorSettings) -> list[Check]:
     checks = await examine(settings)
     look = codec.encode_value(WalletLook(at_real=settings.clock().real(), checks=tuple(checks)))
     bus = RedisBus(settings.redis_url)
