@@ -18,7 +18,7 @@ from services.cli.trouble import NOT_RUNNING, Trouble
 
 SERVERS: Final = ("REDIS_URL", "DATABASE_URL")
 START_ONE: Final = (
-    "Nothing seems to run here. Start it with `pm-arb up` (or look at `pm-arb demo`), "
+    "Nothing seems to run here. Start it with `pm-arb up` or `docker compose up --wait` (or look at `pm-arb demo`), "
     "or set DATABASE_URL and REDIS_URL to a running system."
 )
 
