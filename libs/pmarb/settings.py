@@ -79,16 +79,25 @@ class WrongSettings(SystemExit):
 
 
 def load(cls: type[S]) -> S:
-    """Read the settings.
+    """The settings of a service that starts.
 
     Raises:
-        WrongSettings: exit code 2, naming each wrong variable, its value, and what is allowed.
+        WrongSettings: exit code 2, naming each wrong variable, its value, and what is allowed; also each misspelt one.
     """
     wrong = misspelt(cls, os.environ)
     for name, meant in wrong.items():
         sys.stderr.write(f"error: {name} is no setting; did you mean {meant}? Correct it or take it away\n")
     if wrong:
         raise WrongSettings(2)
+    return read(cls)
+
+
+def read(cls: type[S]) -> S:
+    """The settings of a command. No misspelt name keeps a person from a kill: what it might have limited does not run.
+
+    Raises:
+        WrongSettings: exit code 2, naming each wrong variable, its value, and what is allowed.
+    """
     _read_secret_files(cls)
     try:
         return cls()

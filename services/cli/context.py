@@ -12,7 +12,7 @@ import psycopg
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db import views
-from pmarb.settings import Settings, load
+from pmarb.settings import Settings, read
 from services.cli import runfile
 from services.cli.trouble import NOT_RUNNING, Trouble
 
@@ -26,7 +26,7 @@ START_ONE: Final = (
 def settings() -> Settings:
     """The settings of the running system."""
     _take_over_run_file()
-    return load(Settings)
+    return read(Settings)
 
 
 def _take_over_run_file() -> None:

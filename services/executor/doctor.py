@@ -16,7 +16,7 @@ from pmarb import codec
 from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.domain.checks import KEPT_S, WALLET, Check, WalletLook
-from pmarb.settings import load
+from pmarb.settings import read
 from pmarb.venue import sdk
 from pmarb.venue.port import VenueUnavailable
 from pmarb.venue.trading import SdkVenue, WrongWallet
@@ -116,7 +116,7 @@ async def _examined(settings: ExecutorSettings) -> list[Check]:
 
 def main() -> int:
     """The exit code: 0 when every check is well."""
-    settings = load(ExecutorSettings)
+    settings = read(ExecutorSettings)
     checks = asyncio.run(_examined(settings))
     ok = all(check.ok for check in checks)
     sys.stdout.write(codec.encode_value({"ok": ok, "checks": checks}).decode() + "\n")

@@ -20,7 +20,7 @@ from pmarb.clock import Clock
 from pmarb.db import control
 from pmarb.db.pool import Unavailable, open_pool
 from pmarb.db.receipts import Receipt, Receipts
-from pmarb.settings import WrongSettings, load
+from pmarb.settings import WrongSettings, read
 from pmarb.venue.port import TradingVenue, VenueUnavailable
 from pmarb.venue.trading import SdkVenue, WrongWallet
 from services.executor.flatten import flatten, log_receipt
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reason", default="killed directly", help="goes into the receipt")
     parser.add_argument("--give-up", type=float, default=float("inf"), help="seconds to keep trying (default: forever)")
     given = parser.parse_args(arguments)
-    settings = load(ExecutorSettings)
+    settings = read(ExecutorSettings)
     logs.configure(service="kill", level=settings.log_level, fmt=settings.log_format)
     if settings.execution == "paper":
         sys.stderr.write("EXECUTION=paper: nothing is at the venue; `pm-arb kill` latches without --direct.\n")

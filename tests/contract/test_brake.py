@@ -145,7 +145,7 @@ async def test_without_an_executor_the_direct_way_cancels_and_leaves_a_receipt(
     ground: Ground, maker: SdkVenue, database_url: str
 ) -> None:
     order_hash, _, _ = await resting(ground, maker)
-    done = await asyncio.to_thread(direct, ground, database_url)
+    done = await asyncio.to_thread(direct, ground, database_url, CLOCK_SPEEDS="1")  # Misspelt, as none may start with
     assert done.returncode == 0, done.stderr
     assert open_orders(ground) == []
     ((who, before, cancelled, after, unverified, verified),) = receipts(database_url)
