@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import httpx
 import psycopg
@@ -16,6 +16,7 @@ from pmarb.settings import Settings, read
 from services.cli import runfile
 from services.cli.trouble import NOT_RUNNING, Trouble
 
+T = TypeVar("T")
 SERVERS: Final = ("REDIS_URL", "DATABASE_URL")
 START_ONE: Final = (
     "Nothing seems to run here. Start it with `pm-arb up` or `docker compose up --wait` (or look at `pm-arb demo`), "
@@ -56,19 +57,24 @@ def ledger(of: Settings) -> Iterator[views.Connection]:
             raise Trouble(text, NOT_RUNNING) from None
 
 
-def said(of: Settings, service: str) -> dict[str, bytes]:
-    """What each running member of a service tells of itself; nothing while Redis is away."""
+def on_bus(of: Settings, ask: Callable[[RedisBus], Coroutine[Any, Any, T]], *, away: T) -> T:
+    """What the bus answers; `away` while Redis is."""
 
-    async def ask() -> dict[str, bytes]:
+    async def asked() -> T:
         bus = RedisBus(of.redis_url)
         try:
-            return await bus.said(service)
+            return await ask(bus)
         except BusUnavailable:
-            return {}
+            return away
         finally:
             await bus.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(asked())
+
+
+def said(of: Settings, service: str) -> dict[str, bytes]:
+    """What each running member of a service tells of itself."""
+    return on_bus(of, lambda bus: bus.said(service), away={})
 
 
 def sandbox_get(of: Settings, path: str, query: Mapping[str, str] | None = None) -> Any:

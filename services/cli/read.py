@@ -1,10 +1,7 @@
 """Commands that only look: status, positions, foreign, orders, opportunities, pnl, receipts."""
 
-import asyncio
-
 import typer
 
-from pmarb.bus.port import BusUnavailable
 from pmarb.bus.streams import RedisBus
 from pmarb.db import foreign as movements
 from pmarb.db import rules, views
@@ -64,16 +61,10 @@ def status(json: Json = False) -> None:
 def alive(of: Settings) -> dict[str, list[str]]:
     """Members of every service by their heartbeats; empty lists when Redis is away."""
 
-    async def ask() -> dict[str, list[str]]:
-        bus = RedisBus(of.redis_url)
-        try:
-            return {service: await bus.members(service) for service in SERVICES}
-        except BusUnavailable:
-            return {service: [] for service in SERVICES}
-        finally:
-            await bus.close()
+    async def ask(bus: RedisBus) -> dict[str, list[str]]:
+        return {service: await bus.members(service) for service in SERVICES}
 
-    return asyncio.run(ask())
+    return context.on_bus(of, ask, away={service: [] for service in SERVICES})
 
 
 def _show_status(
