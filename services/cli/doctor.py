@@ -118,10 +118,11 @@ def can_log_in() -> bool:
 
 
 def last_look(of: Settings) -> WalletLook | None:
-    """What the executor's own doctor found of the wallet within the last hour."""
+    """What the executor's own doctor found of the wallet within the last hour: a sandbox's says nothing of the real."""
     for raw in context.said(of, WALLET).values():
         with contextlib.suppress(codec.Undecodable):  # By another version
-            return codec.decode_value(raw, WalletLook)
+            look = codec.decode_value(raw, WalletLook)
+            return look if look.venue == of.venue else None
     return None
 
 

@@ -106,7 +106,7 @@ async def _account(settings: ExecutorSettings, venue: SdkVenue) -> list[Check]:
 
 async def _examined(settings: ExecutorSettings) -> list[Check]:
     checks = await examine(settings)
-    look = codec.encode_value(WalletLook(at_real=settings.clock().real(), checks=tuple(checks)))
+    look = codec.encode_value(WalletLook(venue=settings.venue, at_real=settings.clock().real(), checks=tuple(checks)))
     bus = RedisBus(settings.redis_url)
     with contextlib.suppress(BusUnavailable):  # Whoever asked has the answer all the same
         await bus.beat(service=WALLET, member="doctor", ttl_ms=KEPT_S * 1000, says=look)

@@ -290,6 +290,8 @@ def test_a_look_at_the_wallet_counts_for_whoever_cannot_log_in(
         assert after["account"].detail == "looked at 0 minutes ago by the executor's own doctor"
         assert [each["name"] for each in json.loads(looked.stdout)["checks"]] == WALLET_CHECKS.split()
         assert all(after[name].ok for name in WALLET_CHECKS.split())
+        assert doctor.last_look(of) is not None
+        assert doctor.last_look(of.model_copy(update={"venue": "polymarket"})) is None
         wrong = finished("services.executor.doctor", env=os.environ | {"WALLET_PRIVATE_KEY": "0x12"}, timeout=60)
         assert wrong.returncode == 1
         assert not next(check for check in doctor.examined(of).checks if check.name == "credentials").ok

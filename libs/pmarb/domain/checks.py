@@ -24,7 +24,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalletLook:
-    """What was asked of the wallet, and when on the real clock, nanoseconds."""
+    """What was asked of the wallet, at which venue, and when on the real clock, nanoseconds."""
 
+    venue: str
     at_real: int
     checks: tuple[Check, ...]
