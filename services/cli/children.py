@@ -21,8 +21,8 @@ LAST_WORDS: Final = 1.0  # Seconds in which the last lines of one that ended mus
 CHUNK: Final = 1 << 16
 WRONG_SETTINGS: Final = 2
 ERROR: Final = "error: "
-"""How the lines begin that name a wrong setting."""
-ERRORS_KEPT: Final = 5
+"""How the lines begin in which a service names a wrong setting."""
+LINES_KEPT: Final = 5
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None  # Loaded before any fork
 
@@ -53,7 +53,7 @@ class Child:
         self._output = -1
         self._stopping = False
         self._keeper: asyncio.Task[None] | None = None
-        self._errors: deque[str] = deque(maxlen=ERRORS_KEPT)
+        self._latest: deque[str] = deque(maxlen=LINES_KEPT)
 
     @property
     def pid(self) -> int | None:
@@ -133,8 +133,7 @@ class Child:
             if self._stopping:
                 return
             if code == WRONG_SETTINGS:
-                why = "\n".join(self._errors) or "see its last lines above"
-                raise WrongSettings(f"{self.program.name} refused its settings: {why}")
+                raise WrongSettings(f"{self.program.name} refused its settings: {self._why()}")
             pause = FIRST_PAUSE if loop.time() - born > HEALTHY_AFTER else pause
             self._on_line(self.program.name, f"ended with code {code}; starts again in {pause:g} s")
             await asyncio.sleep(pause)
@@ -166,8 +165,12 @@ class Child:
     def _say(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         self._on_line(self.program.name, text)
-        if text.startswith(ERROR):
-            self._errors.append(text.removeprefix(ERROR))
+        self._latest.append(text)
+
+    def _why(self) -> str:
+        """The wrong settings that it named, else its last line."""
+        named = [line.removeprefix(ERROR) for line in self._latest if line.startswith(ERROR)]
+        return "\n".join(named or list(self._latest)[-1:])
 
 
 async def _next_look() -> None:

@@ -66,6 +66,12 @@ async def test_why_settings_were_refused_is_in_the_error() -> None:
         await child.wait_broken()
 
 
+async def test_one_that_names_no_setting_is_quoted_by_its_last_line() -> None:
+    child = await running("import sys; print('first'); print('one: PORT was 99999'); sys.exit(2)", [])
+    with pytest.raises(WrongSettings, match=r"^one refused its settings: one: PORT was 99999$"):
+        await child.wait_broken()
+
+
 async def test_a_stop_does_not_wait_for_what_it_left_behind() -> None:
     said: list[str] = []
     child = await running(LEAVES_A_CHILD, said)
